@@ -25,7 +25,7 @@ type Reading struct {
 	// Window is the half-width of the reading window: the largest error of Offset.
 	Window time.Duration
 	// FreqPPB is the frequency correction in force, in parts per billion, positive: the clock is
-	// made to run faster.
+	// made to run faster. It includes what TickMicros contributes.
 	FreqPPB float64
 	// TickMicros is the length of the kernel's tick in microseconds of USER_HZ, nominally 10000.
 	TickMicros int64
@@ -35,6 +35,8 @@ type Reading struct {
 	Synchronised bool
 	// MaxError and EstError are as the kernel reports them.
 	MaxError, EstError time.Duration
+	// Foreign is present when somebody else wrote to the clock since the last Apply.
+	Foreign sources.Optional[ForeignWrite]
 }
 
 // Command is what the writer does at once, in one control period.
@@ -44,7 +46,8 @@ type Command struct {
 	FreqPPB sources.Optional[float64]
 	// Step is added to the clock. Positive: forward. Absent: no step.
 	Step sources.Optional[time.Duration]
-	// Synchronised clears STA_UNSYNC; false sets it.
+	// Synchronised clears STA_UNSYNC; false sets it and leaves MaxError and EstError to the kernel,
+	// which grows the former.
 	Synchronised bool
 	// Leap arms the kernel's leap second at the end of the current UTC day.
 	Leap sources.Leap

@@ -1,0 +1,130 @@
+package clock
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"clockarbiter/clock/servo"
+	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
+)
+
+// DisciplineOptions are the limits of the one writer.
+type DisciplineOptions struct {
+	// Interval is the control period, at which Tick is called.
+	Interval time.Duration
+	// MaxSlewPPM is the rate at which a phase error is removed at most.
+	MaxSlewPPM float64
+	// MaxFrequencyPPM is the largest frequency error of the oscillator that is believed.
+	MaxFrequencyPPM float64
+}
+
+// TickInput is what the clock shall follow until the next tick.
+type TickInput struct {
+	// Target is where UTC is on L. Absent: nobody knows, and the frequency is kept.
+	Target sources.Optional[sources.Estimate]
+	// Step is to be added to the clock at once, positive: forward. Absent: slew only.
+	Step sources.Optional[time.Duration]
+	// Bound is the half-width of the error interval of UTC about Target.
+	Bound time.Duration
+	// Leap arms the kernel's leap second at the end of the current UTC day.
+	Leap sources.Leap
+	// TAIOffset is TAI - UTC in whole seconds. Absent: unchanged.
+	TAIOffset sources.Optional[int]
+	// Synchronised is what the kernel tells every program; false lets its maxerror grow.
+	Synchronised bool
+}
+
+// TickReport is what one tick saw and did.
+type TickReport struct {
+	// Before is the clock as it was read, before the command.
+	Before Reading
+	// Command is what was given to the driver, Applied whether the driver performed it: false in
+	// observe and when it was refused.
+	Command Command
+	Applied bool
+	// Servo is the computation: error before, remaining after the step, frequency and its reason.
+	Servo servo.Output
+}
+
+// Discipline makes a clock follow a target. It owns its Kernel: nothing else writes to the clock.
+// One goroutine owns it.
+type Discipline struct {
+	kernel Kernel
+	servo  *servo.Servo
+	dry    bool
+}
+
+// NewDiscipline returns the owner of k.
+func NewDiscipline(k Kernel, o DisciplineOptions) *Discipline {
+	d := &Discipline{kernel: k, servo: servo.New(servo.Limits{
+		Interval:        o.Interval,
+		MaxSlewPPM:      o.MaxSlewPPM,
+		MaxFrequencyPPM: o.MaxFrequencyPPM,
+		MaxTotalPPM:     MaxFrequencyPPB / 1000,
+	})}
+	if watcher, ok := k.(interface{ AdjustsNothing() bool }); ok {
+		d.dry = watcher.AdjustsNothing()
+	}
+	return d
+}
+
+// Read observes the clock and changes nothing: for who must know where the clock is before deciding
+// what it shall do.
+func (d *Discipline) Read() (Reading, error) { return d.kernel.Read() }
+
+// Tick reads the clock, computes one command and gives it to the driver. The error is that of the
+// read, or a *RefusedError; in the latter case the report is complete and Applied is false.
+func (d *Discipline) Tick(in TickInput) (TickReport, error) {
+	reading, err := d.kernel.Read()
+	if err != nil {
+		return TickReport{}, fmt.Errorf("discipline: %w", err)
+	}
+	report := TickReport{Before: reading, Servo: d.servo.Step(servoInput(reading, in))}
+	report.Command = command(in, report.Servo)
+	if err := d.kernel.Apply(report.Command); err != nil {
+		return report, fmt.Errorf("discipline: %w", err)
+	}
+	if d.dry {
+		return report, nil
+	}
+	report.Applied = true
+	d.servo.Stepped(in.Step.Or(0))
+	return report, nil
+}
+
+// servoInput projects the target to the instant of the reading.
+func servoInput(r Reading, in TickInput) servo.Input {
+	out := servo.Input{At: r.At, System: r.Offset, Window: r.Window, FreqPPB: r.FreqPPB, Step: in.Step.Or(0)}
+	if target, ok := in.Target.Get(); ok {
+		out.Target = sources.Some(project(target, r.At))
+	}
+	return out
+}
+
+// project carries an estimate to another instant by its own frequency.
+func project(e sources.Estimate, at timescale.Instant) sources.Estimate {
+	e.Offset += time.Duration(math.Round(e.FreqPPB * 1e-9 * float64(at.Sub(e.At))))
+	e.At = at
+	return e
+}
+
+// command publishes, with the frequency and the step, how far UTC may be from the system clock: the
+// bound about the target and what of the error remains.
+func command(in TickInput, out servo.Output) Command {
+	c := Command{
+		FreqPPB:   out.FreqPPB,
+		Step:      in.Step,
+		Leap:      in.Leap,
+		TAIOffset: in.TAIOffset,
+	}
+	if target, ok := in.Target.Get(); ok {
+		// Without a target there is no bound to publish, so the clock cannot be synchronised.
+		c.Synchronised = in.Synchronised
+		remaining := out.Remaining.Or(0).Abs()
+		c.MaxError = in.Bound + remaining
+		c.EstError = target.OffsetSD + remaining
+	}
+	return c
+}

@@ -1,0 +1,119 @@
+package clock
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// This is the only file of the tree that calls clock_adjtime. The linter enforces it.
+
+// ErrNoPrivilege: the process may not adjust the clock.
+var ErrNoPrivilege = errors.New("no permission to adjust CLOCK_REALTIME: give the service CAP_SYS_TIME " +
+	"(AmbientCapabilities=CAP_SYS_TIME, ProtectClock=no, PrivateUsers=no) or choose driver \"observe\"")
+
+// adjtime is clock_adjtime on one clock: it performs t.Modes and fills t with the state.
+type adjtime func(t *unix.Timex) error
+
+// adjustRealtime is the system call.
+func adjustRealtime(t *unix.Timex) error {
+	_, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, t)
+	return err
+}
+
+// readTimex returns the kernel's clock state and adjusts nothing: no mode bit is set.
+func readTimex(adj adjtime) (unix.Timex, error) {
+	var t unix.Timex
+	if err := adj(&t); err != nil {
+		return unix.Timex{}, fmt.Errorf("read the kernel's clock state: %w", err)
+	}
+	return t, nil
+}
+
+// System is the driver "kernel": the Kernel that steers CLOCK_REALTIME. It adjusts nothing until
+// the first Apply.
+type System struct {
+	host *Host
+	adj  adjtime
+	// wrote is what the last write returned, nil before the first.
+	wrote *unix.Timex
+}
+
+// NewSystem returns the writer of the system clock, which is observed through h.
+func NewSystem(h *Host) *System { return &System{host: h, adj: adjustRealtime} }
+
+// Read implements Kernel. Reading.Foreign says what somebody else wrote since the last Apply.
+func (s *System) Read() (Reading, error) {
+	t, err := readTimex(s.adj)
+	if err != nil {
+		return Reading{}, err
+	}
+	r := readingOf(t)
+	if s.wrote != nil {
+		r.Foreign = foreignWrite(*s.wrote, t)
+	}
+	return observed(r, s.host.Observe()), nil
+}
+
+// Apply implements Kernel with one call of clock_adjtime, which the kernel performs as a whole or
+// refuses as a whole. The first Apply also ends what a previous owner left running.
+func (s *System) Apply(c Command) error {
+	t, err := timexOf(c)
+	if err != nil {
+		return err
+	}
+	if s.wrote == nil {
+		if err := s.takeOver(); err != nil {
+			return err
+		}
+	}
+	step := t.Modes&unix.ADJ_SETOFFSET != 0
+	if err := s.adj(&t); err != nil {
+		return &RefusedError{Part: partsOf(t.Modes), Err: privilege(err)}
+	}
+	s.wrote = &t
+	if step {
+		// Narrows the interval in which the step lies to the time of one call.
+		s.host.Observe()
+	}
+	return nil
+}
+
+// takeOver ends an adjtime slew and a PLL correction that a previous owner may have left: the
+// kernel would go on adding both to our frequency. The PLL takes a new correction, of nothing, only
+// while it is on; the write that follows turns it off. The frequency is left alone.
+func (s *System) takeOver() error {
+	slew := unix.Timex{Modes: unix.ADJ_OFFSET_SINGLESHOT}
+	if err := s.adj(&slew); err != nil {
+		return &RefusedError{Part: "end of a foreign slew", Err: privilege(err)}
+	}
+	pll := unix.Timex{Modes: unix.ADJ_OFFSET | unix.ADJ_STATUS | unix.ADJ_NANO, Status: unix.STA_PLL | unix.STA_UNSYNC}
+	if err := s.adj(&pll); err != nil {
+		return &RefusedError{Part: "end of a foreign correction", Err: privilege(err)}
+	}
+	return nil
+}
+
+// privilege turns the kernel's refusal for lack of CAP_SYS_TIME into one that names the remedy.
+func privilege(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w: %w", ErrNoPrivilege, err)
+	}
+	return err
+}
+
+// partsOf names what a call of clock_adjtime was to change.
+func partsOf(modes uint32) string {
+	parts := "status"
+	if modes&unix.ADJ_TAI != 0 {
+		parts += ", TAI offset"
+	}
+	if modes&unix.ADJ_FREQUENCY != 0 {
+		parts = "frequency, " + parts
+	}
+	if modes&unix.ADJ_SETOFFSET != 0 {
+		parts = "step, " + parts
+	}
+	return parts
+}

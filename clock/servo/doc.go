@@ -1,0 +1,21 @@
+// Package servo computes the frequency that makes the system clock follow a target on the local
+// timescale L. Values in, values out: it reads no clock, adjusts none and knows no source.
+//
+// It works in three parts, one file each:
+//
+//   - plant.go keeps track of the system clock - L. Its rate is the frequency in force, which is
+//     known exactly, plus a constant of the oscillator (0 for the kernel's clock, which is driven by
+//     the same counter as L; the configured error for the virtual clock). Observations correct the
+//     prediction by as much as their windows deserve, so the noise of reading the clock hardly
+//     reaches it, and neither the quantum of the kernel's frequency nor the instant at which a
+//     command takes effect can add up to a drift.
+//   - gain.go chooses how much of the phase error to remove per interval: little where the error is
+//     within the noise of the target, half where it is clear of it.
+//   - servo.go adds the target's own frequency, the slew, and the limits.
+//
+// Invariants:
+//   - the frequency never exceeds the limits, whatever comes in;
+//   - one interval never removes more than the whole error: no overshoot beyond the noise, even
+//     when the next tick comes an interval late;
+//   - noise of the target is never amplified: every gain is in (0, 1/2].
+package servo

@@ -1,0 +1,96 @@
+package servo
+
+import (
+	"math"
+	"time"
+
+	"clockarbiter/clock/timescale"
+)
+
+const (
+	// priorBiasPPB is one standard deviation of the oscillator's constant before anything is known
+	// of it: any crystal's.
+	priorBiasPPB = 500_000
+	// biasWalk is by how much the constant may wander, in ppb per square root of a second.
+	biasWalk = 0.01
+	// commandDelay is how uncertain the instant is at which a change of frequency took effect: the
+	// time between the reading and the write, and up to a jiffy in older kernels.
+	commandDelay = 2 * time.Millisecond
+	// readFloor is the smallest standard deviation, in ns, believed of a reading of the clock.
+	readFloor = 1.0
+	// surpriseSDs is how many standard deviations of the prediction, beyond the reading's own
+	// window, make an observation a surprise: the clock was moved by somebody else.
+	surpriseSDs = 6
+)
+
+// plant is a Kalman filter for the system clock - L: phase (base + phase, ns) and the rate that the
+// commanded frequency does not explain (bias, ppb).
+type plant struct {
+	at      timescale.Instant
+	started bool
+	freqPPB float64
+	// base carries the whole nanoseconds: S - L may be decades, more than a float64 holds to the ns.
+	base        time.Duration
+	phase, bias float64
+	// The covariance: ns^2, ns*ppb, ppb^2.
+	pp, pb, bb float64
+}
+
+// observe moves the state to the observation and takes it in. freqPPB was in force since the last
+// one. It returns what was not explained: 0 unless the clock was moved by somebody else.
+func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freqPPB float64) time.Duration {
+	variance := readVariance(window)
+	if !p.started {
+		*p = plant{at: at, started: true, freqPPB: freqPPB, base: offset, pp: variance, bb: priorBiasPPB * priorBiasPPB}
+		return 0
+	}
+	p.predict(at, freqPPB)
+	innovation := float64(offset-p.base) - p.phase
+	if math.Abs(innovation) > float64(window)+surpriseSDs*math.Sqrt(p.pp+readFloor*readFloor) {
+		p.restart(offset, variance)
+		return time.Duration(math.Round(innovation))
+	}
+	p.correct(innovation, variance)
+	return 0
+}
+
+// predict moves the state to at.
+func (p *plant) predict(at timescale.Instant, freqPPB float64) {
+	dt := at.Sub(p.at).Seconds()
+	p.phase += (freqPPB + p.bias) * dt
+	changed := (freqPPB - p.freqPPB) * commandDelay.Seconds()
+	p.pp += 2*p.pb*dt + p.bb*dt*dt + changed*changed
+	p.pb += p.bb * dt
+	p.bb += biasWalk * biasWalk * dt
+	p.at, p.freqPPB = at, freqPPB
+}
+
+// correct takes in the innovation of an observation.
+func (p *plant) correct(innovation, variance float64) {
+	s := p.pp + variance
+	gainPhase, gainBias := p.pp/s, p.pb/s
+	p.phase += gainPhase * innovation
+	p.bias += gainBias * innovation
+	p.bb -= gainBias * p.pb
+	p.pb *= 1 - gainPhase
+	p.pp *= 1 - gainPhase
+}
+
+// restart believes the observation alone. The bias keeps its value and loses its certainty: a step
+// leaves it right, a foreign slew does not, and the next observation tells.
+func (p *plant) restart(offset time.Duration, variance float64) {
+	p.base, p.phase = offset, 0
+	p.pp, p.pb, p.bb = variance, 0, priorBiasPPB*priorBiasPPB
+}
+
+// step accounts for a step of the clock.
+func (p *plant) step(d time.Duration) { p.base += d }
+
+// errorTo returns target - clock, in ns.
+func (p *plant) errorTo(target time.Duration) float64 { return float64(target-p.base) - p.phase }
+
+// readVariance returns the variance of a reading, in ns^2: its error is uniform over the window.
+func readVariance(window time.Duration) float64 {
+	w := float64(window)
+	return w*w/3 + readFloor*readFloor
+}
