@@ -105,6 +105,10 @@ type Report struct {
 
 // Update is what an adapter hands to the control loop in one piece.
 type Update struct {
+	// Answered tells that the engine itself answered since the last update, whatever it had to
+	// say of its sources: an engine that never answers is hung, one whose sources are all
+	// unreachable is not.
+	Answered bool
 	Samples []Sample
 	Reports []Report
 }
