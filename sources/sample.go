@@ -109,6 +109,6 @@ type Update struct {
 	// say of its sources: an engine that never answers is hung, one whose sources are all
 	// unreachable is not.
 	Answered bool
-	Samples []Sample
-	Reports []Report
+	Samples  []Sample
+	Reports  []Report
 }
