@@ -80,7 +80,7 @@ func (s *Servo) Step(in Input) Output {
 // follow makes the clock run like the target and removes the error that remains after the step.
 func (s *Servo) follow(out Output, target sources.Estimate, step time.Duration) Output {
 	before := s.plant.errorTo(target.Offset)
-	remaining := before - float64(step)
+	remaining := s.plant.errorTo(target.Offset - step)
 	out.Error, out.Remaining = nanoseconds(before), nanoseconds(remaining)
 	out.BasePPB = s.base(target.FreqPPB)
 
