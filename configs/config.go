@@ -2,7 +2,8 @@ package configs
 
 import "time"
 
-// Config is a whole, validated configuration with every default filled in.
+// Config is a whole, validated configuration with every default filled in. Ranges, units and
+// defaults of each key stand in schema.go and, for people, in reference.toml.
 type Config struct {
 	Clock   Clock   `toml:"clock"`
 	Arbiter Arbiter `toml:"arbiter"`
@@ -15,122 +16,227 @@ type Config struct {
 
 // Clock configures the one writer.
 type Clock struct {
-	Driver          string       `toml:"driver"`            // "kernel", "virtual" or "observe"
-	Interval        Duration     `toml:"interval"`          // control period, 50ms to 4s, default 250ms
-	MaxSlewPPM      float64      `toml:"max_slew_ppm"`      // rate at which a phase error is removed, (0, 500], default 400
-	MaxFrequencyPPM float64      `toml:"max_frequency_ppm"` // largest believable frequency error of the oscillator, default 500
-	Step            Step         `toml:"step"`
-	Virtual         VirtualClock `toml:"virtual"`
+	// Driver is "kernel" (steers CLOCK_REALTIME), "virtual" (steers a simulated clock) or
+	// "observe" (decides and adjusts nothing).
+	Driver string `toml:"driver"`
+	// Interval is the control period.
+	Interval Duration `toml:"interval"`
+	// MaxSlewPPM is the rate at which a phase error is removed.
+	MaxSlewPPM float64 `toml:"max_slew_ppm"`
+	// MaxFrequencyPPM is the largest believable frequency error of the oscillator.
+	MaxFrequencyPPM float64 `toml:"max_frequency_ppm"`
+	// Step is the policy for steps.
+	Step Step `toml:"step"`
+	// Virtual holds for the driver "virtual" alone.
+	Virtual VirtualClock `toml:"virtual"`
 }
 
 // Step is the policy for steps of the clock.
 type Step struct {
-	Threshold    Duration `toml:"threshold"`     // smaller errors are always slewed; default 1ms; 0 = never step
-	AtStart      bool     `toml:"at_start"`      // step until first locked; default true
-	WhenRunning  bool     `toml:"when_running"`  // step after that too; default false
-	MinAgreement int      `toml:"min_agreement"` // independent sources that must agree on a step, default 2, limited by the number configured
-	Panic        Duration `toml:"panic"`         // a larger error after start is refused; default 1000s
+	// Threshold: smaller errors are always slewed. 0: never step.
+	Threshold Duration `toml:"threshold"`
+	// AtStart allows steps until the clock is locked for the first time.
+	AtStart bool `toml:"at_start"`
+	// WhenRunning allows steps after that too.
+	WhenRunning bool `toml:"when_running"`
+	// MinAgreement is how many independent sources must agree on a step. The default is limited
+	// to what the configured sources can muster; a configured value that they cannot is an error.
+	MinAgreement int `toml:"min_agreement"`
+	// Panic: a larger error after start is refused.
+	Panic Duration `toml:"panic"`
 }
 
 // VirtualClock is the simulated clock of driver "virtual".
 type VirtualClock struct {
-	InitialOffset     Duration `toml:"initial_offset"`      // system - L at start
-	FrequencyErrorPPM float64  `toml:"frequency_error_ppm"` // rate error of the simulated oscillator
+	// InitialOffset is simulated clock - L at start. Positive: the simulated clock is fast.
+	InitialOffset Duration `toml:"initial_offset"`
+	// FrequencyErrorPPM is the rate error of the simulated oscillator. Positive: it runs fast.
+	FrequencyErrorPPM float64 `toml:"frequency_error_ppm"`
 }
 
 // Arbiter configures selection.
 type Arbiter struct {
-	MinSources       int      `toml:"min_sources"`        // survivors needed to steer, default 1
-	MaxDistance      Duration `toml:"max_distance"`       // larger error bound: Distant; default 1.5s (RFC 5905 MAXDIST)
-	MaxJitter        Duration `toml:"max_jitter"`         // larger spread: Jittery; default 100ms
-	MaxAge           Duration `toml:"max_age"`            // hard limit on the age of the last sample; 0 = derived from the poll interval
-	Settle           int      `toml:"settle"`             // samples a new or returned source needs before it may be selected, default 4
-	ImprovementHold  Duration `toml:"improvement_hold"`   // a better source must stay better this long, default 10s
-	DegradationHold  Duration `toml:"degradation_hold"`   // a worsened incumbent is left after this long, default 3s
-	Hysteresis       float64  `toml:"hysteresis"`         // factor by which a challenger's score must beat the incumbent's, default 2.0
-	Disagreement     string   `toml:"disagreement"`       // two sources against each other: "keep", "better-bound", "holdover"; default "keep"
-	LockThreshold    Duration `toml:"lock_threshold"`     // system error below which Acquiring becomes Locked; default 50us or bound
-	HoldoverMaxBound Duration `toml:"holdover_max_bound"` // holdover ends in FreeRunning above this bound; default 10ms
-	HoldoverMaxTime  Duration `toml:"holdover_max_time"`  // ... or after this long; default 24h
+	// MinSources is the number of survivors that it takes to steer.
+	MinSources int `toml:"min_sources"`
+	// MaxDistance: a source with a larger error bound is Distant (RFC 5905 11.2.1, MAXDIST).
+	MaxDistance Duration `toml:"max_distance"`
+	// MaxJitter: a source whose samples spread more is Jittery.
+	MaxJitter Duration `toml:"max_jitter"`
+	// MaxAge is a hard limit on the age of the last sample. 0: derived from the poll interval.
+	MaxAge Duration `toml:"max_age"`
+	// Settle is how many samples a new or returned source needs before it may be selected.
+	Settle int `toml:"settle"`
+	// ImprovementHold: a better source must stay better this long before it is followed.
+	ImprovementHold Duration `toml:"improvement_hold"`
+	// DegradationHold: an incumbent that worsened is left after this long.
+	DegradationHold Duration `toml:"degradation_hold"`
+	// Hysteresis is the factor by which a challenger's score must beat the incumbent's.
+	Hysteresis float64 `toml:"hysteresis"`
+	// Disagreement is what to do with two sources against each other and no third: "keep" the
+	// incumbent, follow the "better-bound", or go to "holdover".
+	Disagreement string `toml:"disagreement"`
+	// LockThreshold is the system error below which Acquiring becomes Locked.
+	LockThreshold Duration `toml:"lock_threshold"`
+	// HoldoverMaxBound: holdover ends in FreeRunning above this error bound,
+	HoldoverMaxBound Duration `toml:"holdover_max_bound"`
+	// HoldoverMaxTime: or after this long.
+	HoldoverMaxTime Duration `toml:"holdover_max_time"`
 }
 
 // Select holds the per-source selection options that every source has (chrony's words).
 type Select struct {
-	Prefer   bool     `toml:"prefer"`
-	Trust    bool     `toml:"trust"`
-	Require  bool     `toml:"require"`
-	NoSelect bool     `toml:"noselect"`
-	Floor    Duration `toml:"floor"` // smallest error bound ever believed of this source
+	// Prefer ranks the source before those without it.
+	Prefer bool `toml:"prefer"`
+	// Trust: the source is right wherever untrusted sources say otherwise.
+	Trust bool `toml:"trust"`
+	// Require: nothing is followed while this source, or another required one, is not selectable.
+	Require bool `toml:"require"`
+	// NoSelect: the source is measured and reported, and has no vote.
+	NoSelect bool `toml:"noselect"`
+	// Floor is the smallest error bound ever believed of this source.
+	Floor Duration `toml:"floor"`
 }
 
 // NTP configures chronyd and its servers.
 type NTP struct {
-	Chronyd string      `toml:"chronyd"` // program path; default "chronyd" found in PATH and /usr/sbin
-	User    string      `toml:"user"`    // default "_chrony", else "chrony", else "nobody", whichever exists
+	// Chronyd is the program: an absolute path, or a name to be found in PATH and /usr/sbin.
+	Chronyd string `toml:"chronyd"`
+	// User runs chronyd. Empty: the first of "_chrony", "chrony", "nobody" that exists.
+	User    string      `toml:"user"`
 	Servers []NTPServer `toml:"server"`
-	Allow   []string    `toml:"allow"` // subnets served with NTP; empty: none
-	Port    int         `toml:"port"`  // server port, 0: not serving; default 123 when Allow is set
-	KeyFile string      `toml:"keyfile"`
-	Extra   []string    `toml:"extra"` // raw directives for chrony.conf; those that would take the clock back are refused
+	// Allow are the subnets that are served with NTP. Empty: none.
+	Allow []string `toml:"allow"`
+	// Port is the server port, 0: not serving. The default is 123 when Allow is set, else 0.
+	Port int `toml:"port"`
+	// KeyFile is chronyd's file of symmetric keys. Empty: none.
+	KeyFile string `toml:"keyfile"`
+	// Extra are further directives for chrony.conf; reserved.go says which are refused.
+	Extra []string `toml:"extra"`
 }
 
 // NTPServer is one [[ntp.server]].
 type NTPServer struct {
-	Address    string   `toml:"address"` // host name or address
-	Pool       bool     `toml:"pool"`
-	MinPoll    *int     `toml:"minpoll"` // log2 seconds, -6..24
-	MaxPoll    *int     `toml:"maxpoll"`
-	IBurst     bool     `toml:"iburst"`
-	XLeave     bool     `toml:"xleave"`
-	NTS        bool     `toml:"nts"`
-	Key        *uint32  `toml:"key"`
-	Port       int      `toml:"port"`
-	MaxSources int      `toml:"maxsources"` // of a pool
-	Options    []string `toml:"options"`    // further chronyd options, passed through: "offset 0.0001", "maxdelay 0.1"
+	// Address is a host name or an IP address.
+	Address string `toml:"address"`
+	// Pool: the name stands for many servers, of which MaxSources are used.
+	Pool bool `toml:"pool"`
+	// MinPoll and MaxPoll are log2 seconds. nil: chronyd's own, 6 and 10.
+	MinPoll *int `toml:"minpoll"`
+	MaxPoll *int `toml:"maxpoll"`
+	// IBurst makes the first measurements quick.
+	IBurst bool `toml:"iburst"`
+	// XLeave is the interleaved mode (RFC 9769).
+	XLeave bool `toml:"xleave"`
+	// NTS authenticates with Network Time Security (RFC 8915).
+	NTS bool `toml:"nts"`
+	// Key authenticates with this key of ntp.keyfile. nil: not.
+	Key *uint32 `toml:"key"`
+	// Port is the server's UDP port.
+	Port int `toml:"port"`
+	// MaxSources is the number of servers used of a pool; it means nothing without Pool.
+	MaxSources int `toml:"maxsources"`
+	// Options are further chronyd options, passed through: "offset 0.0001", "maxdelay 0.1".
+	Options []string `toml:"options"`
 	Select
 }
 
 // PTP configures the PTP engines.
 type PTP struct {
-	PTP4L      string         `toml:"ptp4l"` // program path
-	User       string         `toml:"user"`  // default "nobody"
+	// PTP4L is the program: an absolute path, or a name to be found in PATH and /usr/sbin.
+	PTP4L string `toml:"ptp4l"`
+	// User runs ptp4l.
+	User       string         `toml:"user"`
 	Interfaces []PTPInterface `toml:"interface"`
 }
 
 // PTPInterface is one [[ptp.interface]]: one source.
 type PTPInterface struct {
-	Name           string            `toml:"name"`            // network interface
-	Domain         int               `toml:"domain"`          // 0..255
-	Transport      string            `toml:"transport"`       // "UDPv4", "UDPv6", "L2"
-	DelayMechanism string            `toml:"delay_mechanism"` // "E2E", "P2P"
-	Timestamping   string            `toml:"timestamping"`    // "auto", "hardware", "software"
-	Unicast        []string          `toml:"unicast"`         // unicast masters; empty: multicast
-	UTCOffset      string            `toml:"utc_offset"`      // "advertised" (default), or a number of seconds that overrides, "0" for a UTC grandmaster
-	Options        map[string]string `toml:"options"`         // further ptp4l [global] options
+	// Name is the network interface.
+	Name string `toml:"name"`
+	// Domain is the PTP domain number.
+	Domain int `toml:"domain"`
+	// Transport is "UDPv4", "UDPv6" or "L2" (IEEE 1588-2019, annexes C, D, E).
+	Transport string `toml:"transport"`
+	// DelayMechanism is "E2E" or "P2P".
+	DelayMechanism string `toml:"delay_mechanism"`
+	// Timestamping is "hardware", "software", or "auto": the best that the interface can do.
+	Timestamping string `toml:"timestamping"`
+	// Unicast are the addresses of unicast masters (MAC addresses with L2). Empty: multicast.
+	Unicast []string `toml:"unicast"`
+	// UTCOffset is TAI - UTC: "advertised", or a number of seconds that overrides what the
+	// grandmaster says, "0" for a grandmaster that distributes UTC.
+	UTCOffset string `toml:"utc_offset"`
+	// Options are further options of ptp4l's [global] section; reserved.go says which are refused.
+	Options map[string]string `toml:"options"`
 	Select
 }
 
 // Paths are where the supervisor keeps its files.
 type Paths struct {
-	RunDir       string `toml:"run_dir"`       // default /run/clockarbiter
-	StateDir     string `toml:"state_dir"`     // default /var/lib/clockarbiter
-	StatusSocket string `toml:"status_socket"` // default run_dir/status.sock
+	// RunDir holds rendered configurations and sockets, gone after a reboot.
+	RunDir string `toml:"run_dir"`
+	// StateDir holds what outlives a reboot.
+	StateDir string `toml:"state_dir"`
+	// StatusSocket is the Unix socket that `clockarbiter status` asks. Default: status.sock in
+	// RunDir.
+	StatusSocket string `toml:"status_socket"`
 }
 
 // Process configures the supervision of children.
 type Process struct {
-	Grace         Duration `toml:"grace"`          // TERM to KILL, default 2s
-	BackoffMin    Duration `toml:"backoff_min"`    // default 500ms
-	BackoffMax    Duration `toml:"backoff_max"`    // default 30s
-	HealthyFor    Duration `toml:"healthy_for"`    // backoff is reset after this long alive, default 60s
-	SampleTimeout Duration `toml:"sample_timeout"` // an engine without fresh samples this long is restarted, default 60s, 0: never
+	// Grace is the time from TERM to KILL.
+	Grace Duration `toml:"grace"`
+	// BackoffMin and BackoffMax are the first and the longest wait before a restart.
+	BackoffMin Duration `toml:"backoff_min"`
+	BackoffMax Duration `toml:"backoff_max"`
+	// HealthyFor: the backoff is reset after this long alive.
+	HealthyFor Duration `toml:"healthy_for"`
+	// SampleTimeout: an engine without fresh samples this long is restarted. 0: never. For
+	// chronyd, whose polls may be far apart, NTPSampleTimeout is the limit.
+	SampleTimeout Duration `toml:"sample_timeout"`
 }
 
 // Log configures the log.
 type Log struct {
-	Level  string `toml:"level"`  // "debug", "info", "warn", "error"
-	Format string `toml:"format"` // "auto" (journal when there is one), "text", "json"
+	// Level is "debug", "info", "warn" or "error".
+	Level string `toml:"level"`
+	// Format is "auto" (the journal when there is one, else text), "text" or "json".
+	Format string `toml:"format"`
 }
 
-// Duration is a time.Duration written as in "250ms"; a bare number is an error.
-type Duration time.Duration
+// Chronyd's own poll intervals, log2 seconds, and its number of sources of a pool (chrony.conf,
+// options minpoll, maxpoll and maxsources).
+const (
+	chronyMinPoll    = 6
+	chronyMaxPoll    = 10
+	chronyMaxSources = 4
+)
+
+// NTPSampleTimeout is how long chronyd may be without any fresh sample before it is restarted: the
+// configured SampleTimeout, and never less than three of the longest poll intervals of the server
+// that is polled most often. 0: never.
+func (c *Config) NTPSampleTimeout() time.Duration {
+	if c.Process.SampleTimeout == 0 || len(c.NTP.Servers) == 0 {
+		return c.Process.SampleTimeout.Std()
+	}
+	quickest := maxPollLog2
+	for _, s := range c.NTP.Servers {
+		quickest = min(quickest, valueOr(s.MaxPoll, chronyMaxPoll))
+	}
+	polls := 3 * pollInterval(quickest)
+	return max(polls, c.Process.SampleTimeout.Std())
+}
+
+func pollInterval(log2 int) time.Duration {
+	if log2 < 0 {
+		return time.Second >> -log2
+	}
+	return time.Second << log2
+}
+
+func valueOr[T any](p *T, def T) T {
+	if p == nil {
+		return def
+	}
+	return *p
+}
