@@ -94,6 +94,26 @@ func (d *Discipline) Tick(in TickInput) (TickReport, error) {
 	return report, nil
 }
 
+// Release leaves the clock to itself before the program ends: the frequency keeps the rate of the
+// last target, without what was being slewed, and the published errors stay as they are and grow. A
+// successor finds a clock that it can take over without a step. The error is as for Tick.
+func (d *Discipline) Release() error {
+	reading, err := d.kernel.Read()
+	if err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	rest := Command{
+		FreqPPB:      d.servo.Step(servoInput(reading, TickInput{})).FreqPPB,
+		Synchronised: reading.Synchronised,
+		MaxError:     reading.MaxError,
+		EstError:     reading.EstError,
+	}
+	if err := d.kernel.Apply(rest); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	return nil
+}
+
 // servoInput projects the target to the instant of the reading.
 func servoInput(r Reading, in TickInput) servo.Input {
 	out := servo.Input{At: r.At, System: r.Offset, Window: r.Window, FreqPPB: r.FreqPPB, Step: in.Step.Or(0)}

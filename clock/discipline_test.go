@@ -128,6 +128,27 @@ func TestDisciplineWithoutTarget(t *testing.T) {
 	}
 }
 
+func TestDisciplineReleaseKeepsTheRateAndDropsTheSlew(t *testing.T) {
+	h := newHand()
+	v := NewVirtual(h.now, 0, 0)
+	d := NewDiscipline(v, disciplineOptions)
+	for range 8 {
+		mustTick(t, d, TickInput{Target: target(h, 15*time.Millisecond, 7_000), Bound: time.Millisecond, Synchronised: true})
+		h.advance(disciplineOptions.Interval)
+	}
+	before, _ := v.Read()
+	if err := d.Release(); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := v.Read()
+	if before.FreqPPB < 400_000 || math.Abs(after.FreqPPB-7_000) > 1 {
+		t.Errorf("frequency %v ppb while slewing, %v ppb released; want 407000 and 7000", before.FreqPPB, after.FreqPPB)
+	}
+	if !after.Synchronised || after.MaxError != before.MaxError {
+		t.Errorf("released with synchronised %v, maxerror %v; was true, %v", after.Synchronised, after.MaxError, before.MaxError)
+	}
+}
+
 func TestDisciplineInObserve(t *testing.T) {
 	k := newFakeKernel()
 	o := &Observer{host: k.host(), adj: k.adjtime}
@@ -159,6 +180,12 @@ func TestDisciplineErrors(t *testing.T) {
 	cause := errors.New("cause")
 	if _, err := NewDiscipline(brokenKernel{read: cause}, disciplineOptions).Tick(TickInput{}); !errors.Is(err, cause) {
 		t.Errorf("read: %v", err)
+	}
+	if err := NewDiscipline(brokenKernel{read: cause}, disciplineOptions).Release(); !errors.Is(err, cause) {
+		t.Errorf("release, read: %v", err)
+	}
+	if err := NewDiscipline(brokenKernel{apply: cause}, disciplineOptions).Release(); !errors.Is(err, cause) {
+		t.Errorf("release, apply: %v", err)
 	}
 	d := NewDiscipline(brokenKernel{apply: &RefusedError{Part: "step", Err: cause}}, disciplineOptions)
 	in := TickInput{Target: sources.Some(sources.Estimate{Offset: time.Second}), Step: sources.Some(time.Second)}

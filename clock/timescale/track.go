@@ -30,6 +30,8 @@ const (
 	// slopeError is the largest error, dimensionless, that the windows of two observations may give
 	// to an extrapolated slope; a worse one is not used.
 	slopeError = 20e-6
+	// rounding is by how much two lines through one observation may differ about where it is.
+	rounding = 2 * time.Nanosecond
 )
 
 // Observation is one reading of a clock against L.
@@ -93,8 +95,8 @@ func (t *Track) Newest() (Observation, bool) {
 // step between them, and out of reach of the record.
 func (t *Track) OffsetAt(i Instant) (time.Duration, bool) {
 	gap := sort.Search(t.count, func(k int) bool { return t.at(k).At.After(i) })
-	lines := t.lines(gap)
-	if len(lines) != 1 || !lines[0].covers(i) {
+	lines, n := t.lines(gap)
+	if n != 1 || !lines[0].covers(i) {
 		return 0, false
 	}
 	return lines[0].offset(i), true
@@ -106,10 +108,14 @@ func (t *Track) Local(clockNS int64) (Instant, error) {
 	var found Instant
 	var hits int
 	for gap := 0; gap <= t.count; gap++ {
-		for _, l := range t.lines(gap) {
+		if t.excludes(gap, clockNS) {
+			continue
+		}
+		lines, n := t.lines(gap)
+		for _, l := range lines[:n] {
 			i, ok := l.solve(clockNS)
-			if !ok || (hits > 0 && i == found) {
-				continue
+			if !ok || (hits > 0 && i.Sub(found).Abs() <= rounding) {
+				continue // the same instant, from the gap next door
 			}
 			found, hits = i, hits+1
 		}
@@ -125,30 +131,48 @@ func (t *Track) Local(clockNS int64) (Instant, error) {
 }
 
 // at returns the k-th observation, oldest first.
-func (t *Track) at(k int) Observation { return t.ring[(t.first+k)%len(t.ring)] }
+func (t *Track) at(k int) Observation {
+	i := t.first + k
+	if i >= len(t.ring) {
+		i -= len(t.ring)
+	}
+	return t.ring[i]
+}
 
-// lines returns what the clock may have done in the gap before observation k: one line, or two
-// where a step lies somewhere in between. Gap 0 precedes the oldest observation, and gap count
-// follows the newest.
-func (t *Track) lines(k int) []line {
+// excludes reports, at little cost, that the clock cannot have shown clockNS in gap k: most gaps
+// have no step and lie elsewhere.
+func (t *Track) excludes(k int, clockNS int64) bool {
+	if k == 0 || k == t.count {
+		return false
+	}
+	a, b := t.at(k-1), t.at(k)
+	return (clockNS < a.reading()-1 || clockNS > b.reading()+1) && continuous(a, b)
+}
+
+// lines returns the n lines that the clock may have followed in the gap before observation k: one,
+// or two where a step lies somewhere in between. Gap 0 precedes the oldest observation, and gap
+// count follows the newest.
+func (t *Track) lines(k int) (lines [2]line, n int) {
 	switch {
 	case t.count == 0:
-		return nil
+		return lines, 0
 	case k == 0:
 		o := t.at(0)
-		return []line{{from: o.At.Add(-t.reach), to: o.At, anchor: o, slope: t.slopeAfter(0)}}
+		lines[0] = line{from: o.At.Add(-t.reach), to: o.At, anchor: o, slope: t.slopeAfter(0)}
+		return lines, 1
 	case k == t.count:
 		o := t.at(k - 1)
-		return []line{{from: o.At, to: o.At.Add(t.reach + 1), anchor: o, slope: t.slopeBefore(k - 1)}}
+		lines[0] = line{from: o.At, to: o.At.Add(t.reach + 1), anchor: o, slope: t.slopeBefore(k - 1)}
+		return lines, 1
 	}
 	a, b := t.at(k-1), t.at(k)
 	if continuous(a, b) {
-		return []line{{from: a.At, to: b.At, anchor: a, slope: slope(a, b)}}
+		lines[0] = line{from: a.At, to: b.At, anchor: a, slope: slope(a, b)}
+		return lines, 1
 	}
-	return []line{
-		{from: a.At, to: b.At, anchor: a, slope: t.slopeBefore(k - 1)},
-		{from: a.At, to: b.At, anchor: b, slope: t.slopeAfter(k)},
-	}
+	lines[0] = line{from: a.At, to: b.At, anchor: a, slope: t.slopeBefore(k - 1)}
+	lines[1] = line{from: a.At, to: b.At, anchor: b, slope: t.slopeAfter(k)}
+	return lines, 2
 }
 
 // slopeBefore returns the slope with which the record reached observation k: that of the newest
@@ -220,12 +244,13 @@ func (l line) offset(i Instant) time.Duration {
 	return l.anchor.Offset + time.Duration(math.Round(l.slope*float64(i.Sub(l.anchor.At))))
 }
 
-// solve returns the instant on the line at which the clock showed clockNS.
+// solve returns the instant on the line at which the clock showed clockNS. It takes in the end of
+// the line and a nanosecond about it, so that rounding loses no reading between two lines.
 func (l line) solve(clockNS int64) (Instant, bool) {
 	elapsed := float64(clockNS-l.anchor.reading()) / (1 + l.slope)
 	if math.Abs(elapsed) > float64(l.to.Sub(l.from))+1 {
-		return 0, false
+		return 0, false // and may not fit an Instant
 	}
 	i := l.anchor.At.Add(time.Duration(math.Round(elapsed)))
-	return i, l.covers(i)
+	return i, !i.Before(l.from-1) && !i.After(l.to+1)
 }
