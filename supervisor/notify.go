@@ -1,0 +1,52 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// Notifier sends a state string to the service manager (sd_notify(3)).
+type Notifier func(state string) error
+
+// SystemdNotify returns a Notifier for $NOTIFY_SOCKET; without one it does nothing.
+func SystemdNotify() Notifier {
+	return func(state string) error {
+		if _, err := daemon.SdNotify(false, state); err != nil {
+			return fmt.Errorf("notify the service manager: %w", err)
+		}
+		return nil
+	}
+}
+
+// statusEvery bounds how often the one-line status is sent.
+const statusEvery = 5 * time.Second
+
+// readiness tells the service manager what is true: ready when the control loop has decided once,
+// alive as long as it ticks.
+type readiness struct {
+	notify   func(state string)
+	ready    bool
+	lastSent time.Time
+	lastMode string
+}
+
+// tick is called after each tick of the loop.
+func (r *readiness) tick(st Status) {
+	state := "WATCHDOG=1"
+	if !r.ready {
+		r.ready = true
+		state += "\nREADY=1"
+	}
+	if st.Mode != r.lastMode || st.At.Sub(r.lastSent) >= statusEvery {
+		r.lastMode, r.lastSent = st.Mode, st.At
+		state += "\nSTATUS=" + st.line()
+	}
+	r.notify(state)
+}
+
+// line is the status in one line.
+func (s Status) line() string {
+	return fmt.Sprintf("%s, following %s, offset %s, bound %s", s.Mode, s.Selected, s.Clock.OffsetNS, s.Clock.BoundNS)
+}
