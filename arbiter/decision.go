@@ -73,6 +73,7 @@ const (
 	Jittery                         // '~' its samples spread too far
 	Distant                         // 'd' its error bound is too large
 	Falseticker                     // 'x' the majority says that it lies
+	Watched                         // 'n' configured noselect: measured, without a vote, never followed
 	Settling                        // 's' it is believed, but too new to be followed
 	Selectable                      // '+' it may be selected
 	Selected                        // '*' it is followed
@@ -150,6 +151,8 @@ type Decision struct {
 	Agreement []sources.ID
 	// Change says what would change the decision, for a person.
 	Change string
+	// Faults lists the named faults that hold now, sorted by name and source.
+	Faults []Fault
 	// Events lists the transitions since the previous decision, none in steady state.
 	Events []Event
 }

@@ -1,0 +1,151 @@
+package arbiter
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
+)
+
+// Arbiter is the state that decisions need of the past: who is followed, since when, who has to
+// settle. It is not safe for concurrent use.
+type Arbiter struct {
+	cfg      Config
+	number   uint64
+	mode     Mode
+	selected sources.Optional[sources.ID]
+	records  []record // sorted by ID
+	timers   timers
+	follow   following
+	faults   []Fault
+	step     stepping
+}
+
+// New returns an arbiter that has decided nothing yet.
+func New(cfg Config) *Arbiter { return &Arbiter{cfg: cfg, mode: FreeRunning} }
+
+// round is one step in the making: what the stages of the pipeline pass on.
+type round struct {
+	in     Input
+	views  []view // sorted by ID
+	vote   vote
+	ranked []*view // selectable, best first
+	chosen *view
+	rule   string
+	reason string
+	change string
+	faults []Fault
+	events []Event
+}
+
+// view is one candidate with the verdict as it grows.
+type view struct {
+	*Candidate
+	index     int // in Input.Candidates
+	rec       *record
+	est       sources.Estimate
+	has       bool
+	offset    time.Duration // source - system clock
+	bound     time.Duration
+	state     State
+	reason    string
+	score     float64
+	duplicate bool // another candidate has the same ID
+	refuted   bool // named a liar before the vote
+}
+
+// Step takes everything that is known at one instant and decides.
+func (a *Arbiter) Step(in Input) Decision {
+	r := &round{in: in}
+	a.look(r)
+	a.admit(r)
+	a.refuteUTCOffsets(r)
+	r.vote = count(r.views)
+	a.judge(r)
+	a.settle(r)
+	rank(r)
+	a.choose(r)
+	d := Decision{At: in.Now}
+	a.stepOrWait(r, &d)
+	a.switchTo(r)
+	a.steer(r, &d)
+	a.nameFaults(r)
+	a.conclude(r, &d)
+	return d
+}
+
+// look pairs each candidate with its record, in the order of the IDs.
+func (a *Arbiter) look(r *round) {
+	r.views = make([]view, len(r.in.Candidates))
+	for i := range r.in.Candidates {
+		r.views[i] = view{Candidate: &r.in.Candidates[i], index: i}
+	}
+	slices.SortStableFunc(r.views, func(v, w view) int { return strings.Compare(string(v.ID), string(w.ID)) })
+	a.keepRecords(r.views)
+	for i := range r.views {
+		v := &r.views[i]
+		v.rec = a.record(v.ID)
+		v.est, v.has = v.Estimate.Get()
+		if v.has {
+			v.offset = subtract(v.est.Offset, r.in.System)
+			v.bound = max(v.est.Bound, v.Options.Floor)
+		}
+	}
+}
+
+// record is what is remembered of one source.
+type record struct {
+	id    sources.ID
+	state State
+	track uint32
+	// base is the count of samples from which settling counts.
+	base int
+	// jumped is set when a believed source started a new track, and until it has settled again.
+	jumped   bool
+	believed bool
+	// losses counts how often it was lost while selected, the last time at lastLoss.
+	losses   int
+	lastLoss timescale.Instant
+}
+
+// keepRecords makes the records those of the candidates: a source that is gone is forgotten.
+func (a *Arbiter) keepRecords(views []view) {
+	kept := make([]record, 0, len(views))
+	for i := range views {
+		if i > 0 && views[i].ID == views[i-1].ID {
+			continue
+		}
+		if old := a.record(views[i].ID); old != nil {
+			kept = append(kept, *old)
+		} else {
+			kept = append(kept, record{id: views[i].ID})
+		}
+	}
+	a.records = kept
+}
+
+func (a *Arbiter) record(id sources.ID) *record {
+	i, ok := slices.BinarySearchFunc(a.records, id, func(r record, id sources.ID) int {
+		return strings.Compare(string(r.id), string(id))
+	})
+	if !ok {
+		return nil
+	}
+	return &a.records[i]
+}
+
+// find returns the view of a source, nil without one.
+func (r *round) find(id sources.Optional[sources.ID]) *view {
+	want, ok := id.Get()
+	if !ok {
+		return nil
+	}
+	for i := range r.views {
+		if r.views[i].ID == want {
+			return &r.views[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package arbiter
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"clockarbiter/sources"
+)
+
+// The named faults.
+const (
+	FaultUTCOffset    = "utc-offset"    // a PTP source is off by a whole number of UTC offsets
+	FaultFalseticker  = "falseticker"   // the majority contradicts a source
+	FaultDisagreement = "disagreement"  // two sources contradict each other, with no third
+	FaultNoMajority   = "no-majority"   // more than two contradict each other
+	FaultFrozen       = "frozen-source" // the engine says that it measures, and no new sample comes
+	FaultJump         = "jump"          // a source jumped against the local timescale
+	FaultPanic        = "panic"         // the error is larger than will be corrected
+)
+
+// Fault is a named fault that holds at present, with its evidence. Source is empty for a fault of
+// the sources as a whole.
+type Fault struct {
+	Name     string
+	Source   sources.ID
+	Evidence string
+}
+
+const (
+	// utcOffset is TAI - UTC since 2017; what the grandmaster advertises comes first.
+	utcOffset = 37 * time.Second
+	// utcOffsetSlack is how near a multiple of it an offset must be, beyond the bounds.
+	utcOffsetSlack = 50 * time.Millisecond
+)
+
+func (r *round) fault(name string, id sources.ID, evidence string) {
+	r.faults = append(r.faults, Fault{Name: name, Source: id, Evidence: evidence})
+}
+
+// refuteUTCOffsets takes the vote from PTP sources that are a whole number of UTC offsets off the NTP
+// sources: TAI served as UTC, or the offset applied twice. It is named for what it is whatever
+// the majority among several ports of one grandmaster.
+func (a *Arbiter) refuteUTCOffsets(r *round) {
+	for i := range r.views {
+		p := &r.views[i]
+		if p.state != 0 || p.Kind != sources.PTP {
+			continue
+		}
+		against, with, k := 0, 0, int64(0)
+		for j := range r.views {
+			n := &r.views[j]
+			if n.Kind != sources.NTP || !n.votes() {
+				continue
+			}
+			if m := utcMultiple(p, n); m != 0 {
+				against, k = against+1, m
+			} else if magnitude(subtract(p.offset, n.offset)) <= p.bound+n.bound {
+				with++
+			}
+		}
+		if against > with {
+			p.refuted = true
+			p.fail(Falseticker, fmt.Sprintf("%d x the UTC offset away from %d NTP sources (%v): TAI taken for UTC, or the offset not flagged valid",
+				k, against, show(p.offset)))
+			r.fault(FaultUTCOffset, p.ID, p.reason)
+		}
+	}
+}
+
+// utcMultiple returns k where p is k UTC offsets from n, k within +-2, else 0.
+func utcMultiple(p, n *view) int64 {
+	unit := utcOffset
+	if report, ok := p.Report.Get(); ok {
+		if u := report.Quality.UTCOffset.Or(unit); u >= 30*time.Second && u <= 50*time.Second {
+			unit = u
+		}
+	}
+	diff := subtract(p.offset, n.offset)
+	k := math.Round(diff.Seconds() / unit.Seconds())
+	if k == 0 || math.Abs(k) > 2 {
+		return 0
+	}
+	if magnitude(diff-time.Duration(k)*unit) > min(p.bound+n.bound, time.Second)+utcOffsetSlack {
+		return 0
+	}
+	return int64(k)
+}
+
+// nameFaults adds the faults that the verdicts show.
+func (a *Arbiter) nameFaults(r *round) {
+	for i := range r.views {
+		v := &r.views[i]
+		report, _ := v.Report.Get()
+		switch {
+		case v.state == Falseticker && !v.refuted && r.vote.majority():
+			r.fault(FaultFalseticker, v.ID, v.reason)
+		case v.state == Stale && report.Condition == sources.Measuring &&
+			age(r.in.Now, report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
+			r.fault(FaultFrozen, v.ID, "its engine says that it measures, and "+v.reason)
+		}
+		if v.rec.jumped && !v.duplicate {
+			r.fault(FaultJump, v.ID, fmt.Sprintf("it began track %d against the local timescale: %s", v.est.Track, v.reason))
+		}
+	}
+	slices.SortStableFunc(r.faults, compareFaults)
+	r.faults = slices.CompactFunc(r.faults, func(f, g Fault) bool { return compareFaults(f, g) == 0 })
+}
+
+func compareFaults(f, g Fault) int {
+	return cmp.Or(cmp.Compare(f.Name, g.Name), cmp.Compare(f.Source, g.Source))
+}

@@ -1,0 +1,114 @@
+package arbiter
+
+import (
+	"fmt"
+	"time"
+
+	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
+)
+
+// unlockFactor is the hysteresis of Locked: it ends at this multiple of the error at which it began.
+const unlockFactor = 4
+
+// following is what holdover needs of the past.
+type following struct {
+	// est is the target of the last decision that followed a source, has tells whether there is
+	// one to hold over from.
+	est sources.Estimate
+	has bool
+	// locked is set for good when the clock was locked for the first time: the start is over.
+	locked bool
+	// holding is when holdover began.
+	holding sources.Optional[timescale.Instant]
+}
+
+// switchTo makes the choice the selection.
+func (a *Arbiter) switchTo(r *round) {
+	old := r.find(a.selected)
+	if r.chosen == old && old != nil {
+		old.state, old.reason = Selected, r.reason
+		return
+	}
+	if !a.selected.Present() && r.chosen == nil {
+		return
+	}
+	if old != nil && old.state < Selectable {
+		old.rec.losses++
+		old.rec.lastLoss = r.in.Now
+	}
+	event := Event{Kind: SelectionChanged, From: string(a.selected.Or("")), Reason: r.rule + ": " + r.reason}
+	a.timers = timers{}
+	a.selected = sources.None[sources.ID]()
+	if v := r.chosen; v != nil {
+		v.state, v.reason = Selected, r.reason
+		a.selected = sources.Some(v.ID)
+		event.Source, event.To = v.ID, string(v.ID)
+		event.Offset, event.Bound = sources.Some(v.offset), sources.Some(v.bound)
+	}
+	r.events = append(r.events, event)
+}
+
+// steer sets mode and target.
+func (a *Arbiter) steer(r *round, d *Decision) {
+	before, why := a.mode, r.reason
+	if r.chosen != nil {
+		why = a.pursue(r, d)
+	} else {
+		why = detail(a.holdOver(r, d), why)
+	}
+	if a.mode != before {
+		r.events = append(r.events, Event{
+			Kind: ModeChanged, From: before.String(), To: a.mode.String(), Reason: why, Bound: d.Bound,
+		})
+	}
+}
+
+// pursue makes the chosen source's estimate the target.
+func (a *Arbiter) pursue(r *round, d *Decision) string {
+	est := r.chosen.est
+	est.Bound = r.chosen.bound
+	a.follow.est, a.follow.has = est, true
+	a.follow.holding = sources.None[timescale.Instant]()
+	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
+
+	limit := max(a.cfg.LockThreshold, est.Bound)
+	if a.mode == Locked {
+		limit = min(limit, maxMagnitude/unlockFactor) * unlockFactor
+	}
+	off := magnitude(r.chosen.offset)
+	why := fmt.Sprintf("system clock is %v off %s, limit %v", show(off), r.chosen.ID, show(limit))
+	a.mode = Acquiring
+	if off <= limit && !d.Step.Present() {
+		a.mode, a.follow.locked = Locked, true
+	}
+	return why
+}
+
+// holdOver extrapolates the last target with its frequency and a bound that grows, within limits.
+func (a *Arbiter) holdOver(r *round, d *Decision) string {
+	if !a.follow.has {
+		a.mode = FreeRunning
+		return "no source has been followed"
+	}
+	since := a.follow.holding.Or(r.in.Now)
+	a.follow.holding = sources.Some(since)
+	est := a.follow.est.Project(r.in.Now)
+	limit := a.cfg.holdoverLimit(a.follow.est.Bound)
+	held := age(r.in.Now, since)
+	if est.Bound > limit || held > a.cfg.HoldoverMaxTime {
+		a.mode, a.follow.has = FreeRunning, false
+		a.follow.holding = sources.None[timescale.Instant]()
+		return fmt.Sprintf("holdover ended after %v with a bound of %v; limits %v, %v",
+			show(held), show(est.Bound), a.cfg.HoldoverMaxTime, show(limit))
+	}
+	a.mode = Holdover
+	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
+	return fmt.Sprintf("held for %v with a bound of %v", show(held), show(est.Bound))
+}
+
+// holdoverLimit keeps a host whose sources are worse than the limit from losing its target at the first
+// gap.
+func (c Config) holdoverLimit(entry time.Duration) time.Duration {
+	return max(c.HoldoverMaxBound, 2*min(entry, maxMagnitude/2))
+}

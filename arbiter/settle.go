@@ -1,0 +1,95 @@
+package arbiter
+
+import (
+	"fmt"
+	"time"
+
+	"clockarbiter/clock/timescale"
+)
+
+const (
+	// forgetLosses is how long a source must not be lost to be treated as new again.
+	forgetLosses = 10 * time.Minute
+	// maxPenalty limits the doubling of the settling of a flapping source.
+	maxPenalty = 4
+)
+
+// settle makes every believed source Settling or Selectable. A source that was out, that lied, or
+// that jumped against L needs new samples before it may be followed; while it settles it votes.
+func (a *Arbiter) settle(r *round) {
+	event := a.localEvent(r)
+	for i := range r.views {
+		v := &r.views[i]
+		if v.duplicate {
+			continue
+		}
+		a.resettle(v, r, event)
+		if v.state != 0 {
+			continue
+		}
+		need := a.needed(v.rec, r.in.Now)
+		if have := v.est.Samples - v.rec.base; have < need {
+			v.fail(Settling, fmt.Sprintf("%d of %d samples since it %s", max(0, have), need, v.rec.began()))
+			continue
+		}
+		v.rec.believed, v.rec.jumped = true, false
+		v.state, v.reason = Selectable, fmt.Sprintf("%v +-%v, agrees with %v", show(v.offset), show(v.bound), r.vote)
+	}
+}
+
+// began says since when the samples of a settling source are counted.
+func (rec *record) began() string {
+	switch {
+	case rec.jumped:
+		return "jumped against the local timescale"
+	case rec.believed:
+		return "came back"
+	default:
+		return "was first heard"
+	}
+}
+
+// resettle starts the count of samples again where there is a reason to.
+func (a *Arbiter) resettle(v *view, r *round, event bool) {
+	rec := v.rec
+	if !v.has {
+		rec.base = 0
+		return
+	}
+	if v.est.Samples < rec.base {
+		rec.base = 0
+	}
+	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
+		rec.jumped, rec.base = true, v.est.Samples
+	}
+	rec.track = v.est.Track
+	if v.state != 0 && v.state <= Stale || v.state == Falseticker && r.vote.majority() {
+		rec.base = v.est.Samples
+	}
+}
+
+// localEvent reports whether more than half of the voters, and at least two, began a new track in this
+// very step: then it was L that jumped, as on the resume of a virtual machine, and not they.
+func (a *Arbiter) localEvent(r *round) bool {
+	began, voters := 0, 0
+	for i := range r.views {
+		v := &r.views[i]
+		if !v.has || v.Options.NoSelect || v.state != 0 && v.state < Falseticker {
+			continue
+		}
+		voters++
+		if v.rec.track != 0 && v.rec.track != v.est.Track {
+			began++
+		}
+	}
+	return began > 1 && 2*began > voters
+}
+
+// needed returns the samples a source has to show: more for one that is lost again and again.
+func (a *Arbiter) needed(rec *record, now timescale.Instant) int {
+	if rec.losses > 0 && age(now, rec.lastLoss) > forgetLosses {
+		rec.losses = 0
+	}
+	need := max(1, min(a.cfg.Settle, 1000))
+	return need << min(max(0, rec.losses-1), maxPenalty)
+}
