@@ -231,14 +231,13 @@ func (d decoder) tables(into reflect.Value, raw any, key, rule string) {
 		return
 	}
 	for i, e := range elements {
-		tree, ok := e.(map[string]any)
-		if !ok {
-			d.add(element(key, i), quoteValue(e), "is "+kindOf(e)+", not a table", "")
-			continue
-		}
 		v := reflect.New(into.Type().Elem()).Elem()
-		d.table(v, tree, element(key, i), rule)
-		into.Set(reflect.Append(into, v))
+		if tree, ok := e.(map[string]any); ok {
+			d.table(v, tree, element(key, i), rule)
+		} else {
+			d.add(element(key, i), quoteValue(e), "is "+kindOf(e)+", not a table", "")
+		}
+		into.Set(reflect.Append(into, v)) // also a broken one: it keeps the others' indices
 	}
 }
 

@@ -196,6 +196,9 @@ func TestErrorTextNamesFileLineKeyValueAndRange(t *testing.T) {
 	if got := e.Error(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	if got := (Errors{e, {Line: 3, Key: "log", Problem: "unknown key"}}).Error(); got != want+"\nline 3: log: unknown key" {
+		t.Errorf("two errors: %s", got)
+	}
 	var one Error
 	if !errors.As(Errors{e}, &one) || one != e {
 		t.Errorf("errors.As finds %v", one)

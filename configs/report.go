@@ -1,8 +1,6 @@
 package configs
 
-import (
-	"strings"
-)
+import "strings"
 
 // report collects what is wrong with one file.
 type report struct {
@@ -19,27 +17,31 @@ func (r *report) add(key, value, problem, allowed string) {
 	})
 }
 
-// contradiction reports a problem between two keys, at the one that stands in the file; when both
-// do, at the first.
+// contradiction reports a problem of key with another key, at the line of key, or of the other one
+// when key has its default.
 func (r *report) contradiction(key, other, value, problem string) {
-	if !r.lines.has(key) && r.lines.has(other) {
-		e := Error{File: r.file, Line: r.lines.of(other), Key: key, Value: value, Problem: problem}
-		r.errs = append(r.errs, e)
-		return
+	e := Error{File: r.file, Line: r.lines.of(key), Key: key, Value: value, Problem: problem}
+	if !r.lines.has(key) {
+		e.Line, e.Value = r.lines.of(other), value+" (default)"
 	}
-	r.add(key, value, problem, "")
+	r.errs = append(r.errs, e)
 }
 
-// broken reports whether key, or anything in it, has an error already. Its value is then a default
-// that the file does not ask for, and further checks of it would only confuse.
+// broken reports whether one of the keys, or anything in it or around it, has an error already. Its
+// value is then a default that the file does not ask for, and further checks would only confuse.
 func (r *report) broken(keys ...string) bool {
 	for _, e := range r.errs {
 		for _, key := range keys {
-			rest, ok := strings.CutPrefix(e.Key, key)
-			if ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			if within(e.Key, key) || within(key, e.Key) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// within reports whether key is table, or a member or element of it.
+func within(key, table string) bool {
+	rest, ok := strings.CutPrefix(key, table)
+	return ok && table != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }

@@ -40,7 +40,7 @@ func (l Ints) Allows(value any) bool {
 	return ok && l.Min <= v && v <= l.Max
 }
 
-func (l Ints) String() string { return fmt.Sprintf("%d to %d%s", l.Min, l.Max, inParens(l.Unit)) }
+func (l Ints) String() string { return fmt.Sprintf("%d to %d (%s)", l.Min, l.Max, l.Unit) }
 
 // Floats allows numbers from Min to Max, without Min itself where Above is set. NaN is never
 // allowed.
@@ -61,7 +61,7 @@ func (l Floats) String() string {
 	if l.Above {
 		from = "above " + from
 	}
-	return fmt.Sprintf("%s to %s%s", from, formatFloat(l.Max), inParens(l.Unit))
+	return fmt.Sprintf("%s to %s (%s)", from, formatFloat(l.Max), l.Unit)
 }
 
 // Durations allows durations from Min to Max, and 0 where Zero says what it means.
@@ -218,13 +218,6 @@ const (
 	minPollLog2 = -6
 	maxPollLog2 = 24
 )
-
-func inParens(unit string) string {
-	if unit == "" {
-		return ""
-	}
-	return " (" + unit + ")"
-}
 
 func formatFloat(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 

@@ -86,8 +86,9 @@ func checkDuplicates(c *Config, r *report) {
 	}
 	for i, s := range c.NTP.Servers {
 		key := element("ntp.server", i)
-		if !r.broken(key+".address", key+".port") {
-			check(key+".address", s.Address, fmt.Sprintf("ntp %s %d", canonicalHost(s.Address), s.Port))
+		if !r.broken(key + ".address") {
+			// Without the port: chronyd has one source for each address.
+			check(key+".address", s.Address, "ntp "+canonicalHost(s.Address))
 		}
 	}
 	for i, p := range c.PTP.Interfaces {
