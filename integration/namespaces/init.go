@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-
-	"github.com/vishvananda/netlink"
 )
 
 // workDir is where worlds keep their files. It exists only inside the namespaces, on the private /run.
@@ -79,14 +77,7 @@ func makePrivate() error {
 			return err
 		}
 	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("find lo: %w", err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		return fmt.Errorf("set lo up: %w", err)
-	}
-	return nil
+	return prepareNetwork()
 }
 
 // finished is how the program inside ended.

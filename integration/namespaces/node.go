@@ -111,10 +111,31 @@ func (n *node) close() error {
 func newNamespace() (netns.NsHandle, error) {
 	made := netns.None()
 	err := elsewhere(func() (err error) {
-		made, err = netns.New()
-		return err
+		if made, err = netns.New(); err != nil {
+			return err
+		}
+		return prepareNetwork()
 	})
 	return made, err
+}
+
+// prepareNetwork sets lo up in the namespace of the calling thread, and lets IPv6 addresses be used at
+// once: nobody else is there who could have the same one, and a daemon that binds a tentative one fails.
+func prepareNetwork() error {
+	for _, scope := range []string{"all", "default"} {
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+scope+"/accept_dad", []byte("0"), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // A kernel without IPv6 needs nothing.
+			return err
+		}
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find lo: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
+	}
+	return nil
 }
 
 // in runs f on a thread that is in the node's namespace: sockets that f opens and processes that f

@@ -1,0 +1,71 @@
+# clockarbiter: make demo, make test, make check. "make help" lists everything.
+
+SHELL := /bin/bash
+GO ?= go
+FUZZTIME ?= 1m
+
+tools_dir := $(CURDIR)/build/tools
+lint := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+
+# chronyd and ptp4l, where they had to be unpacked, and where Debian keeps daemons and Go.
+export CLOCKARBITER_TOOLS := $(tools_dir)
+export PATH := $(tools_dir)/usr/sbin:$(tools_dir)/usr/bin:$(PATH):/usr/sbin:/sbin:/usr/local/go/bin
+
+# The packages that need root, namespaces or quiet: they run alone, after all others.
+real := ./integration/namespaces ./integration/e2e
+others = $(filter-out $(addprefix clockarbiter/,$(real:./%=%)),$(shell $(GO) list ./...))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check build lint fmt vet race real fuzz tools root clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: root ## two minutes: one ptp4l, three chronyd, the arbiter, and what goes wrong between them (root)
+	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv
+	$(GO) build -o bin/ ./cmd/clockarbiter ./integration/demo
+	@exec bin/demo -clockarbiter bin/clockarbiter
+
+test: root ## set up and test everything: lint, race detector, real daemons in namespaces (root)
+	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+	@$(MAKE) --no-print-directory check real
+
+check: lint vet race build ## format, lint, race tests, build: what needs no root
+
+build: ## bin/clockarbiter
+	$(GO) build -o bin/ ./cmd/clockarbiter
+
+lint: ## format and rules, with the pinned golangci-lint
+	$(lint) run ./...
+
+fmt: ## format in place
+	$(lint) fmt ./...
+
+vet:
+	$(GO) vet ./...
+
+race:
+	$(GO) test -race $(others)
+
+# One package at a time: these measure clocks to microseconds, and a busy neighbour is noise.
+real: root build ## only the tests with real daemons in namespaces (root)
+	$(GO) test -race -count=1 -p 1 -timeout 5m $(real)
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+tools: ## chronyd and ptp4l for the tests, unpacked where they are not installed
+	scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+
+root:
+	@[[ $$(id -u) -eq 0 ]] || { \
+		echo "This makes network, mount and PID namespaces and needs root: sudo make $(or $(MAKECMDGOALS),test)" >&2; \
+		echo "Without root, 'make check' runs everything that does not need them." >&2; \
+		exit 1; }
+
+clean: ## remove what make made
+	rm -rf bin build
