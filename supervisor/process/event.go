@@ -88,6 +88,9 @@ func (e Event) String() string {
 	case EventStuck:
 		return fmt.Sprintf("%s, process %d, has survived SIGKILL for %v", e.Name, e.PID, e.Delay)
 	case EventStopped:
+		if e.Err != nil {
+			return fmt.Sprintf("%s is given up: %v", e.Name, e.Err)
+		}
 		return fmt.Sprintf("%s is stopped", e.Name)
 	}
 	return fmt.Sprintf("%s: %v", e.Name, e.Kind)

@@ -44,6 +44,15 @@ func (c Credential) lookup() (identity, error) {
 	return id, nil
 }
 
+// needs returns what the supervisor must hold to start and to signal a child of this identity. Without
+// CAP_KILL not even the death signal would reach a child of another user.
+func (id identity) needs() capabilitySet {
+	if id.uid == unix.Getuid() {
+		return 0
+	}
+	return 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL
+}
+
 // lookupGroup returns the number of a group given by name or number.
 func lookupGroup(group string) (string, error) {
 	if g, err := user.LookupGroup(group); err == nil {
@@ -65,8 +74,8 @@ func reducePrivileges(wanted capabilitySet, id identity) error {
 	if missing := wanted &^ held; missing != 0 {
 		return fmt.Errorf("the child needs %v, which the supervisor does not hold", missing.names())
 	}
-	if id.uid != unix.Getuid() && unix.Geteuid() == 0 && !held.has(unix.CAP_KILL) {
-		return errors.New("the supervisor needs CAP_KILL to stop a child of another user")
+	if missing := id.needs() &^ held; missing != 0 {
+		return fmt.Errorf("to run a child as user id %d the supervisor needs %v, which it does not hold", id.uid, missing.names())
 	}
 	if err := dropBoundingSet(wanted); err != nil {
 		return err

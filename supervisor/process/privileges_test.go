@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -84,7 +85,7 @@ func TestChildInheritsNothingButItsThreeStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(leaked)
+	defer func() { _ = unix.Close(leaked) }()
 	tr := try(t, fakeSpec("child", "status"), patient())
 	tr.awaitLine("Fd2:")
 	for _, line := range tr.State().LastLines {
@@ -129,8 +130,41 @@ func TestASupervisorWithoutPrivilegesDoesWhatItCan(t *testing.T) {
 	needRoot(t)
 	superviseAs(t, "one started as process")
 	superviseAs(t, "one started as process", "CHILD_USER=nobody")
-	superviseAs(t, "drop supplementary groups (the supervisor needs CAP_SETGID): operation not permitted", "CHILD_USER=root")
+	superviseAs(t, "to run a child as user id 0 the supervisor needs [CAP_KILL CAP_SETGID CAP_SETUID], which it does not hold", "CHILD_USER=root")
 	superviseAs(t, "the child needs [CAP_NET_RAW], which the supervisor does not hold", "CHILD_CAPABILITY=CAP_NET_RAW")
+}
+
+// TestAHardenedUnitNeedsTheseCapabilities runs a supervising process as a child of this one, that is with
+// a bounding set as a hardened unit has it.
+func TestAHardenedUnitNeedsTheseCapabilities(t *testing.T) {
+	needRoot(t)
+	for _, test := range []struct {
+		lacks Capability
+		want  string
+	}{
+		{"", "one started as process"},
+		{"CAP_KILL", "as user id 65534 the supervisor needs [CAP_KILL]"},
+		{"CAP_SETUID", "as user id 65534 the supervisor needs [CAP_SETUID]"},
+		{"CAP_SETGID", "as user id 65534 the supervisor needs [CAP_SETGID]"},
+		{"CAP_SETPCAP", "from the bounding set (the supervisor needs CAP_SETPCAP)"},
+		{"CAP_NET_RAW", "the child needs [CAP_NET_RAW], which the supervisor does not hold"},
+	} {
+		spec := fakeSpec("unit", "supervise")
+		spec.Env = append(spec.Env, "CHILD_USER=nobody", "CHILD_CAPABILITY=CAP_NET_RAW")
+		spec.Credential.User = "root"
+		for _, c := range []Capability{"CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_NET_RAW"} {
+			if c != test.lacks {
+				spec.Capabilities = append(spec.Capabilities, c)
+			}
+		}
+		tr := try(t, spec, patient())
+		eventually(t, 10*time.Second, "without "+string(test.lacks)+": "+test.want, func() bool {
+			return strings.Contains(strings.Join(tr.State().LastLines, "\n"), test.want)
+		})
+		if err := tr.end(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestEveryCapabilityOfTheKernelHasItsName(t *testing.T) {

@@ -16,13 +16,17 @@ import (
 // kernel survives that long.
 const killTimeout = 5 * time.Second
 
+// errSurvived: a process of the child is still there after KILL.
+var errSurvived = errors.New("has survived SIGKILL")
+
 // Options say how a Runner treats its child. A duration of 0 is the default that is named.
 type Options struct {
 	// Backoff is the rule for restarts; Min 500 ms, Max 30 s, ResetAfter 60 s.
 	Backoff Backoff
 	// Grace is the time from TERM to KILL where the Spec has none; 2 s.
 	Grace time.Duration
-	// Logger gets the child's output, and the events where OnEvent is nil. Nil: slog.Default.
+	// Logger gets the child's output, and the events where OnEvent is nil. Nil: nothing
+	// is logged.
 	Logger *slog.Logger
 	// Seed is that of the jitter; different Runners need different seeds.
 	Seed uint64
@@ -41,8 +45,8 @@ type child interface {
 	ExitC() <-chan Exit
 }
 
-// startFunc starts a child; it returns when the program runs, or an error when it does not and
-// nothing is left.
+// startFunc starts a child; it returns when the program runs, or an error when it does not. Nothing is
+// left then, unless the error is errSurvived.
 type startFunc func(ctx context.Context, spec Spec, emit func(pid int, line string)) (child, error)
 
 // Runner keeps one child running. Run is called once; the other methods may be called at any time
@@ -70,7 +74,7 @@ func New(spec Spec, options Options) *Runner {
 	setDefault(&options.Grace, 2*time.Second)
 	setDefault(&spec.Grace, options.Grace)
 	if options.Logger == nil {
-		options.Logger = slog.Default()
+		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	if options.OnEvent == nil {
 		options.OnEvent = func(e Event) { logEvent(options.Logger, e) }
@@ -133,9 +137,14 @@ func (r *Runner) runOnce(ctx context.Context) error {
 	out := newOutput(r.log)
 	r.beginLife(out)
 	c, err := r.prepareAndStart(ctx, out)
-	if err != nil {
-		r.startFailed(ctx, err, out.lines())
+	switch {
+	case errors.Is(err, errSurvived):
+		return err
+	case err != nil && ctx.Err() == nil:
+		r.startFailed(err, out.lines())
 		return nil
+	case err != nil:
+		return nil // not started because it was to end
 	}
 	r.running(c.PID())
 	exit, err := r.attend(ctx, c)
@@ -195,7 +204,7 @@ func (r *Runner) stop(ctx context.Context, c child) (Exit, error) {
 		select {
 		case exit = <-c.ExitC():
 		case <-ctx.Done():
-			return Exit{}, fmt.Errorf("stop %s: process %d has survived SIGKILL", r.spec.Name, c.PID())
+			return Exit{}, fmt.Errorf("stop %s: process %d: %w", r.spec.Name, c.PID(), errSurvived)
 		}
 	}
 	exit.Asked, exit.Forced = true, true
@@ -295,11 +304,8 @@ func (r *Runner) running(pid int) {
 	r.event(Event{Kind: EventStarted, PID: pid})
 }
 
-// startFailed notes why the child could not be started; the end of ctx is no failure.
-func (r *Runner) startFailed(ctx context.Context, err error, lines []string) {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return
-	}
+// startFailed notes why the child could not be started and counts it for the backoff.
+func (r *Runner) startFailed(err error, lines []string) {
 	r.mu.Lock()
 	r.state.LastError = err
 	r.state.Failures++

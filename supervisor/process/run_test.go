@@ -227,7 +227,7 @@ func TestAChildThatSurvivesKillIsNamedAndHasNoSuccessor(t *testing.T) {
 			t.Errorf("%d children, %v", len(s.children), r.State().Phase)
 		}
 		begin := time.Now()
-		if err := stop(); err == nil || !strings.Contains(err.Error(), "process 100 has survived SIGKILL") {
+		if err := stop(); err == nil || !strings.Contains(err.Error(), "process 100: has survived SIGKILL") {
 			t.Errorf("Run returns %v", err)
 		}
 		if took := time.Since(begin); took > 0 {

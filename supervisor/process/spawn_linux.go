@@ -56,7 +56,7 @@ func (c *osChild) Signal(sig unix.Signal) error {
 
 // spawn starts the child that spec describes and hands its lines to emit. It returns when the program
 // runs, or an error when it does not within startTimeout or before ctx ends; nothing is left then of
-// what was started. A child that is returned delivers on ExitC in any case.
+// what was started, unless the error is errSurvived. A child that is returned delivers on ExitC in any case.
 func spawn(ctx context.Context, spec Spec, emit func(pid int, line string)) (child, error) {
 	plumbing, err := newPlumbing(spec)
 	if err != nil {
@@ -107,7 +107,8 @@ func (c *osChild) live(spec Spec, p *plumbing, emit func(int, string), startedC 
 // reap waits for the process to end, kills what is left of its group, and reaps it, in this order:
 // as long as the process is not reaped, its number cannot be another's.
 func (c *osChild) reap() (unix.WaitStatus, *unix.Rusage) {
-	for unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	for errors.Is(unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+		continue
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,17 +117,18 @@ func (c *osChild) reap() (unix.WaitStatus, *unix.Rusage) {
 	var status unix.WaitStatus
 	var usage unix.Rusage
 	for {
-		if _, err := unix.Wait4(c.pid, &status, 0, &usage); err != unix.EINTR {
+		if _, err := unix.Wait4(c.pid, &status, 0, &usage); !errors.Is(err, unix.EINTR) {
 			return status, &usage
 		}
 	}
 }
 
 // abolish kills a child that did not become the program and waits for its end: as long as ctx lasts,
-// because a second one beside it would be worse than none, and for killTimeout after that.
+// because a second one beside it would be worse than none, and for killTimeout after that. Its error
+// is errSurvived.
 func (c *osChild) abolish(ctx context.Context) error {
 	if err := c.Signal(unix.SIGKILL); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errSurvived, err)
 	}
 	select {
 	case <-c.exitC:
@@ -137,7 +139,7 @@ func (c *osChild) abolish(ctx context.Context) error {
 	case <-c.exitC:
 		return nil
 	case <-time.After(killTimeout):
-		return fmt.Errorf("process %d has survived SIGKILL for %v", c.pid, killTimeout)
+		return fmt.Errorf("process %d: %w", c.pid, errSurvived)
 	}
 }
 
