@@ -1,7 +1,5 @@
 package configs
 
-import "time"
-
 // Config is a whole, validated configuration with every default filled in. Ranges, units and
 // defaults of each key stand in schema.go and, for people, in reference.toml.
 type Config struct {
@@ -191,8 +189,8 @@ type Process struct {
 	BackoffMax Duration `toml:"backoff_max"`
 	// HealthyFor: the backoff is reset after this long alive.
 	HealthyFor Duration `toml:"healthy_for"`
-	// SampleTimeout: an engine without fresh samples this long is restarted. 0: never. For
-	// chronyd, whose polls may be far apart, NTPSampleTimeout is the limit.
+	// SampleTimeout: an engine that has answered nothing this long is restarted. An answer without a
+	// new sample counts, because chronyd's polls may be far apart. 0: never.
 	SampleTimeout Duration `toml:"sample_timeout"`
 }
 
@@ -204,35 +202,13 @@ type Log struct {
 	Format string `toml:"format"`
 }
 
-// Chronyd's own poll intervals, log2 seconds, and its number of sources of a pool (chrony.conf,
+// What chronyd does without being told: its poll intervals, log2 seconds, and its number of sources of a pool (chrony.conf,
 // options minpoll, maxpoll and maxsources).
 const (
 	chronyMinPoll    = 6
 	chronyMaxPoll    = 10
 	chronyMaxSources = 4
 )
-
-// NTPSampleTimeout is how long chronyd may be without any fresh sample before it is restarted: the
-// configured SampleTimeout, and never less than three of the longest poll intervals of the server
-// that is polled most often. 0: never.
-func (c *Config) NTPSampleTimeout() time.Duration {
-	if c.Process.SampleTimeout == 0 || len(c.NTP.Servers) == 0 {
-		return c.Process.SampleTimeout.Std()
-	}
-	quickest := maxPollLog2
-	for _, s := range c.NTP.Servers {
-		quickest = min(quickest, valueOr(s.MaxPoll, chronyMaxPoll))
-	}
-	polls := 3 * pollInterval(quickest)
-	return max(polls, c.Process.SampleTimeout.Std())
-}
-
-func pollInterval(log2 int) time.Duration {
-	if log2 < 0 {
-		return time.Second >> -log2
-	}
-	return time.Second << log2
-}
 
 func valueOr[T any](p *T, def T) T {
 	if p == nil {

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -217,7 +218,7 @@ func scalarDuration(into reflect.Value, raw any) error {
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf(`is not a duration such as "250ms", "1.5s" or "24h"`)
+		return errors.New(`is not a duration such as "250ms", "1.5s" or "24h"`)
 	}
 	into.SetInt(int64(v))
 	return nil

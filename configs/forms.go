@@ -19,7 +19,7 @@ var (
 	pathForm     = regexp.MustCompile(`^/[A-Za-z0-9._+@:,=~/-]*$`)
 	ifaceForm    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,14}$`)
 	labelForm    = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
-	optionForm   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
+	optionForm   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]*$`)
 	allDigits    = regexp.MustCompile(`^[0-9]+$`)
 	hexadecimal  = regexp.MustCompile(`^0[xX][0-9A-Fa-f]*$`)
 	canonicalInt = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)

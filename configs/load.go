@@ -33,7 +33,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // opened for reading: nothing to lose
+	defer func() { _ = f.Close() }() // opened for reading: nothing to lose
 	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
 		return nil, err

@@ -145,29 +145,6 @@ keyfile = "/etc/keys"
 	}
 }
 
-func TestNTPSampleTimeoutAllowsThreePolls(t *testing.T) {
-	poll := func(n int) NTPServer { return NTPServer{MaxPoll: &n} }
-	for _, tc := range []struct {
-		name    string
-		timeout time.Duration
-		servers []NTPServer
-		want    time.Duration
-	}{
-		{"chronyd's own maxpoll", time.Minute, []NTPServer{{}}, 3 * 1024 * time.Second},
-		{"the quickest server counts", time.Minute, []NTPServer{{}, poll(6)}, 3 * 64 * time.Second},
-		{"never less than configured", time.Minute, []NTPServer{poll(-4)}, time.Minute},
-		{"never", 0, []NTPServer{{}}, 0},
-		{"no servers", time.Minute, nil, time.Minute},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			c := &Config{Process: Process{SampleTimeout: Duration(tc.timeout)}, NTP: NTP{Servers: tc.servers}}
-			if got := c.NTPSampleTimeout(); got != tc.want {
-				t.Errorf("got %v, want %v", got, tc.want)
-			}
-		})
-	}
-}
-
 func TestDurationText(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0s": 0, "50us": 50 * time.Microsecond, "1.5s": 1500 * time.Millisecond, "24h": 24 * time.Hour,
