@@ -54,6 +54,7 @@ func TestOffsetAt(t *testing.T) {
 		{"a slope as steep as the kernel allows is no step", []seen{{0, 0, 0}, {1, 999 * us, 0}}, 0.5, 499500, true},
 		{"a steeper one is", []seen{{0, 0, 0}, {1, 1001 * us, 0}}, 0.5, 0, false},
 		{"after a step, the slope before it until there is another", []seen{{0, 0, 0}, {1, 100 * us, 0}, {1.001, 20 * ms, 0}}, 2.001, 20*ms + 100*us, true},
+		{"wide windows give no slope", []seen{{0, 0, ms}, {0.1, 50 * us, ms}}, 1.1, 50 * us, true},
 		{"too close a pair gives no slope", []seen{{0, 0, 100}, {1, 0, 100}, {1.002, 300, 100}}, 2.002, 300 + 300, true},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -69,6 +70,7 @@ func TestLocal(t *testing.T) {
 	const us, ms = time.Microsecond, time.Millisecond
 	forward := []seen{{0, 0, 0}, {1, 0, 0}, {1.01, 20 * ms, 0}, {2.01, 20 * ms, 0}}
 	backward := []seen{{0, 0, 0}, {1, 0, 0}, {1.01, -20 * ms, 0}, {2.01, -20 * ms, 0}}
+	bent := []seen{{0, 0, 0}, {1, 500 * us, 0}, {1.04, 100 * ms, 0}, {2.04, 100*ms - 500*us, 0}}
 	for _, c := range []struct {
 		rule  string
 		obs   []seen
@@ -81,6 +83,8 @@ func TestLocal(t *testing.T) {
 		{"before a forward step", forward, 0.9, 0.9, nil},
 		{"in the gap, shown only before the step", forward, 1.005, 1.005, nil},
 		{"in the gap, shown only after the step", forward, 1.025, 1.005, nil},
+		{"in the gap before the step, the earlier slope", bent, 1.030515, 1.03, nil},
+		{"in the gap after the step, the later slope", bent, 1.12001, 1.02, nil},
 		{"skipped by the step", forward, 1.015, 0, ErrOutOfReach},
 		{"after a forward step", forward, 1.5, 1.48, nil},
 		{"before a backward step", backward, 0.9, 0.9, nil},
