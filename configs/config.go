@@ -202,8 +202,8 @@ type Log struct {
 	Format string `toml:"format"`
 }
 
-// What chronyd does without being told: its poll intervals, log2 seconds, and its number of sources of a pool (chrony.conf,
-// options minpoll, maxpoll and maxsources).
+// What chronyd does without being told: its poll intervals, log2 seconds, and how many sources it
+// uses of a pool (chrony.conf, options minpoll, maxpoll and maxsources).
 const (
 	chronyMinPoll    = 6
 	chronyMaxPoll    = 10
