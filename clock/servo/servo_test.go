@@ -172,6 +172,18 @@ func TestAWideWindowAndALateCommand(t *testing.T) {
 	}
 }
 
+func TestALateCommandIsNoForeignMove(t *testing.T) {
+	l := newLoop(limits)
+	l.reading, l.delay = 5, 300*time.Microsecond
+	l.run(400)
+	l.target += 1e6
+	for range 100 {
+		if l.tick(); l.last.Unexplained != 0 {
+			t.Fatalf("at %v: a slew of our own counts as foreign: %v", l.elapsed, l.last.Unexplained)
+		}
+	}
+}
+
 func TestTargetNoiseIsNotAmplified(t *testing.T) {
 	for _, noise := range []float64{20, 1e3, 50e3} {
 		l := newLoop(limits)
