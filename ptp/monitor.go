@@ -1,0 +1,281 @@
+package ptp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
+)
+
+// Options are the intervals of a Monitor. The zero value has the defaults.
+type Options struct {
+	Poll time.Duration // between polls of the data sets, default 1s, at least 100ms
+	PHC  time.Duration // between readings of the PHC, default 1s, at least 62.5ms
+}
+
+func (o Options) withDefaults() Options {
+	if o.Poll == 0 {
+		o.Poll = time.Second
+	}
+	if o.PHC == 0 {
+		o.PHC = time.Second
+	}
+	o.Poll, o.PHC = max(o.Poll, 100*time.Millisecond), max(o.PHC, 62500*time.Microsecond)
+	return o
+}
+
+const (
+	// Without a sample for freshFactor intervals, at least freshMin, a port that follows a master
+	// measures nothing any more.
+	freshFactor = 4
+	freshMin    = 3 * time.Second
+	freshMax    = 30 * time.Second
+)
+
+// Monitor watches one ptp4l instance and reports one source per interface. It does not care whether
+// ptp4l runs, restarts or hangs: that shows as a Report.
+type Monitor struct {
+	cfg  Config
+	opts Options
+	host HostClock
+	log  *slog.Logger
+
+	// All below is owned by the goroutine in Run.
+	exchange *Exchange
+	phc      phcTracker
+	phcError error
+	snapshot *Snapshot // nil while ptp4l does not answer
+	syncs    int       // Syncs since the last sample
+	fresh    freshness
+}
+
+// NewMonitor returns the monitor of the instance that c describes.
+func NewMonitor(c Config, host HostClock, o Options, log *slog.Logger) *Monitor {
+	return &Monitor{
+		cfg:      c,
+		opts:     o.withDefaults(),
+		host:     host,
+		log:      log.With("engine", "ptp4l", "interface", c.Interfaces[0], "domain", c.Domain),
+		exchange: NewExchange(c.DelayMechanism == "P2P"),
+	}
+}
+
+// Run sends samples as they come and a report per source at each poll, until ctx ends; then it
+// returns nil. It never gives up on its own.
+func (m *Monitor) Run(ctx context.Context, out chan<- sources.Update) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer cancel()
+
+	pollC, wakeC := make(chan pollResult), make(chan struct{}, 1)
+	p := poller{cfg: m.cfg, interval: m.opts.Poll, log: m.log}
+	workers.Go(func() { p.run(ctx, wakeC, pollC) })
+	recordC, readingC := make(chan Records), make(chan phcResult)
+	if m.cfg.Mode == Software {
+		workers.Go(func() { receiveRecords(ctx, m.cfg.EventMonitorSocket(), m.log, recordC) })
+	} else {
+		workers.Go(func() { readPHC(ctx, m.cfg.Interfaces[0], m.host, m.opts.PHC, readingC) })
+	}
+	for {
+		var u sources.Update
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-pollC:
+			u = m.polled(r)
+		case r := <-recordC:
+			u = m.received(r, wakeC)
+		case r := <-readingC:
+			u = m.read(r)
+		}
+		if len(u.Samples)+len(u.Reports) == 0 {
+			continue
+		}
+		select {
+		case out <- u:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// polled takes the outcome of a poll and reports on every source.
+func (m *Monitor) polled(r pollResult) sources.Update {
+	now := m.host.Now()
+	if r.err != nil {
+		// What an engine that is gone measured does not make its successor fresh.
+		m.snapshot, m.syncs, m.fresh = nil, 0, freshness{}
+		m.phc.lost()
+		return m.reports(now, func(int) (sources.Condition, string) {
+			return sources.Unreachable, "ptp4l does not answer: " + r.err.Error()
+		})
+	}
+	m.snapshot = &r.snapshot
+	port := activePort(m.cfg.Mode, r.snapshot.Ports)
+	m.phc.status(port >= 0, r.snapshot)
+	if port >= 0 {
+		if d := interval(r.snapshot.Ports[port].Data.PeerMeanPathDelay); d != 0 {
+			m.exchange.SetPeerDelay(d)
+		}
+	}
+	return m.reports(now, func(i int) (sources.Condition, string) { return m.condition(now, i) })
+}
+
+func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sources.Condition, string)) sources.Update {
+	u := sources.Update{Answered: m.snapshot != nil}
+	for i, name := range m.cfg.Interfaces {
+		r := sources.Report{Source: SourceID(name, m.cfg.Domain), At: now}
+		r.Condition, r.Detail = condition(i)
+		if m.snapshot != nil {
+			r.Quality = quality(*m.snapshot)
+		}
+		u.Reports = append(u.Reports, r)
+	}
+	return u
+}
+
+// condition judges one port by its state, then by whether its time is usable and samples are fresh.
+func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition, string) {
+	c, words := portCondition(m.cfg.Mode, m.snapshot.Ports[port].Data.PortState)
+	if c != sources.Measuring {
+		return c, words
+	}
+	if _, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset); unknown != "" {
+		return sources.Unsynchronised, unknown
+	}
+	if m.cfg.Mode == Hardware {
+		if m.phcError != nil {
+			return sources.Unsynchronised, m.phcError.Error()
+		}
+		if why := m.phc.waiting(*m.snapshot); why != "" {
+			return sources.Unsynchronised, why
+		}
+	}
+	if age, ok := m.fresh.age(now); !ok {
+		return sources.Unsynchronised, fmt.Sprintf("%s, no measurement yet: %d Sync received, %s", words, m.syncs, m.missing())
+	} else if age > m.fresh.limit() {
+		return sources.Unsynchronised, fmt.Sprintf("%s, last measurement %v ago: %d Sync received since, %s", words, age.Round(100*time.Millisecond), m.syncs, m.missing())
+	}
+	return sources.Measuring, words
+}
+
+// missing says what a measurement waits for.
+func (m *Monitor) missing() string {
+	switch {
+	case m.cfg.Mode == Hardware:
+		return "waiting for readings of the PHC"
+	case m.syncs == 0:
+		return "waiting for Sync and Follow_Up"
+	case m.exchange.peerToPeer && !m.exchange.peerKnown:
+		return "waiting for the peer delay"
+	case !m.exchange.peerToPeer && len(m.exchange.requests) == 0:
+		return "waiting for Delay_Resp"
+	}
+	return "waiting for the rate of the master"
+}
+
+// received takes the records of one datagram; requests first, as they can only help.
+func (m *Monitor) received(r Records, wakeC chan<- struct{}) sources.Update {
+	for _, d := range r.Delays {
+		t3, err := m.host.Local(d.T3)
+		if err != nil {
+			m.log.Debug("delay request dropped", "error", err)
+			continue
+		}
+		m.exchange.Delay(DelayRequest{Parent: d.Parent, T3: t3, T4: d.T4})
+	}
+	var u sources.Update
+	for _, s := range r.Syncs {
+		m.syncs++
+		t2, err := m.host.Local(s.T2)
+		if err != nil {
+			m.log.Debug("sync dropped", "error", err)
+			continue
+		}
+		if v, ok := m.exchange.Sync(Sync{Parent: s.Parent, T1: s.T1, T2: t2}); ok {
+			u.Samples = append(u.Samples, m.softwareSamples(v, wakeC)...)
+		}
+	}
+	return u
+}
+
+// softwareSamples makes the sample of one measurement, or none: before the data sets of the same
+// master are known, its timescale is not, and TAI taken for UTC is 37 s wrong.
+func (m *Monitor) softwareSamples(v Measurement, wakeC chan<- struct{}) []sources.Sample {
+	if m.snapshot == nil || m.snapshot.Parent.ParentPortIdentity != v.Parent {
+		select {
+		case wakeC <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	utc, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset)
+	if unknown != "" {
+		return nil
+	}
+	return []sources.Sample{m.sample(0, sources.Sample{
+		At:         v.At,
+		Offset:     v.Offset - utc,
+		Delay:      sources.Some(v.Delay),
+		Dispersion: v.Dispersion,
+	})}
+}
+
+// read takes a reading of the PHC.
+func (m *Monitor) read(r phcResult) sources.Update {
+	if m.phcError = r.err; r.err != nil {
+		m.phc.lost()
+		return sources.Update{}
+	}
+	offset, dispersion, ok := m.phc.reading(r.reading)
+	if !ok || m.snapshot == nil {
+		return sources.Update{}
+	}
+	port := activePort(Hardware, m.snapshot.Ports)
+	utc, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset)
+	if port < 0 || unknown != "" {
+		return sources.Update{}
+	}
+	return sources.Update{Samples: []sources.Sample{m.sample(port, sources.Sample{
+		At:         r.reading.At,
+		Offset:     offset - utc,
+		Delay:      pathDelay(*m.snapshot, m.snapshot.Ports[port]),
+		Dispersion: dispersion,
+	})}}
+}
+
+// sample completes a sample of a port with its source and quality.
+func (m *Monitor) sample(port int, s sources.Sample) sources.Sample {
+	s.Source = SourceID(m.cfg.Interfaces[port], m.cfg.Domain)
+	s.Quality = quality(*m.snapshot)
+	m.syncs = 0
+	m.fresh.saw(s.At)
+	return s
+}
+
+// freshness tells when samples have stopped, by the interval at which they came.
+type freshness struct {
+	last     sources.Optional[timescale.Instant]
+	interval time.Duration
+}
+
+func (f *freshness) saw(at timescale.Instant) {
+	if last, ok := f.last.Get(); ok {
+		f.interval = at.Sub(last)
+	}
+	f.last = sources.Some(at)
+}
+
+func (f *freshness) age(now timescale.Instant) (time.Duration, bool) {
+	last, ok := f.last.Get()
+	return now.Sub(last), ok
+}
+
+func (f *freshness) limit() time.Duration {
+	return min(max(freshFactor*f.interval, freshMin), freshMax)
+}
