@@ -82,7 +82,9 @@ func (a *Arbiter) look(r *round) {
 	for i := range r.in.Candidates {
 		r.views[i] = view{Candidate: &r.in.Candidates[i], index: i}
 	}
-	slices.SortStableFunc(r.views, func(v, w view) int { return strings.Compare(string(v.ID), string(w.ID)) })
+	if byID := func(v, w view) int { return strings.Compare(string(v.ID), string(w.ID)) }; !slices.IsSortedFunc(r.views, byID) {
+		slices.SortStableFunc(r.views, byID)
+	}
 	a.keepRecords(r.views)
 	for i := range r.views {
 		v := &r.views[i]
@@ -112,6 +114,9 @@ type record struct {
 
 // keepRecords makes the records those of the candidates: a source that is gone is forgotten.
 func (a *Arbiter) keepRecords(views []view) {
+	if a.knows(views) {
+		return
+	}
 	kept := make([]record, 0, len(views))
 	for i := range views {
 		if i > 0 && views[i].ID == views[i-1].ID {
@@ -124,6 +129,11 @@ func (a *Arbiter) keepRecords(views []view) {
 		}
 	}
 	a.records = kept
+}
+
+// knows reports whether the records are those of the candidates already.
+func (a *Arbiter) knows(views []view) bool {
+	return slices.EqualFunc(a.records, views, func(rec record, v view) bool { return rec.id == v.ID })
 }
 
 func (a *Arbiter) record(id sources.ID) *record {

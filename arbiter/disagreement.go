@@ -11,8 +11,8 @@ func (a *Arbiter) contradiction(r *round, incumbent *view) {
 		return
 	}
 	x, y := r.pair()
-	what := fmt.Sprintf("%s (%v +-%v) and %s (%v +-%v) contradict each other and no third source settles it",
-		x.ID, show(x.offset), show(x.bound), y.ID, show(y.offset), show(y.bound))
+	what := fmt.Sprintf("%s (%s) and %s (%s) contradict each other and no third source settles it",
+		x.ID, interval(x), y.ID, interval(y))
 	r.fault(FaultDisagreement, "", what)
 	r.change = "a third source that agrees with one of them, or their agreement"
 	if winner, loser := witness(x, y); winner != nil {

@@ -43,12 +43,21 @@ func (a *Arbiter) admitOne(v *view, now timescale.Instant) {
 		v.has = false
 		v.fail(Unsynchronised, "its estimate is not a measurement")
 	case age(now, v.est.LastSample) > maxAge:
-		v.fail(Stale, fmt.Sprintf("newest sample is %v old, limit %v", show(age(now, v.est.LastSample)), maxAge))
+		v.fail(Stale, staleness(v.est, now, maxAge))
 	case v.est.Jitter > a.cfg.MaxJitter:
 		v.fail(Jittery, fmt.Sprintf("samples spread %v, limit %v", show(v.est.Jitter), a.cfg.MaxJitter))
 	case v.bound > a.cfg.MaxDistance:
 		v.fail(Distant, fmt.Sprintf("error bound %v, limit %v", show(v.bound), a.cfg.MaxDistance))
 	}
+}
+
+// staleness tells a source that is silent from one whose newer samples its tracker does not believe.
+func staleness(e sources.Estimate, now timescale.Instant, limit time.Duration) string {
+	reason := fmt.Sprintf("newest sample is %v old, limit %v", show(age(now, e.LastSample)), limit)
+	if e.Suspects > 0 {
+		reason += fmt.Sprintf("; %d newer ones contradict it", e.Suspects)
+	}
+	return reason
 }
 
 func (v *view) fail(s State, reason string) { v.state, v.reason = s, reason }
@@ -90,6 +99,9 @@ func magnitude(d time.Duration) time.Duration {
 	}
 	return d
 }
+
+// interval shows the error interval of a source against the system clock.
+func interval(v *view) string { return show(v.offset).String() + " +-" + show(v.bound).String() }
 
 func detail(what, why string) string {
 	if why == "" {

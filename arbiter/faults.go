@@ -97,7 +97,7 @@ func (a *Arbiter) nameFaults(r *round) {
 		switch {
 		case v.state == Falseticker && !v.refuted && r.vote.majority():
 			r.fault(FaultFalseticker, v.ID, v.reason)
-		case v.state == Stale && report.Condition == sources.Measuring &&
+		case v.state == Stale && v.est.Suspects == 0 && report.Condition == sources.Measuring &&
 			age(r.in.Now, report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
 			r.fault(FaultFrozen, v.ID, "its engine says that it measures, and "+v.reason)
 		}

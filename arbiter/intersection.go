@@ -110,8 +110,8 @@ func (a *Arbiter) judge(r *round) {
 		case !r.vote.majority():
 			v.fail(Falseticker, fmt.Sprintf("no majority: at most %v agree", r.vote))
 		case !r.vote.covers(v):
-			v.fail(Falseticker, fmt.Sprintf("%v +-%v does not cover [%v, %v], where %v agree",
-				show(v.offset), show(v.bound), show(r.vote.lo), show(r.vote.hi), r.vote))
+			v.fail(Falseticker, fmt.Sprintf("%s does not cover [%v, %v], where %v agree",
+				interval(v), show(r.vote.lo), show(r.vote.hi), r.vote))
 		}
 	}
 }

@@ -102,6 +102,10 @@ func (a *Arbiter) holdOver(r *round, d *Decision) string {
 		return fmt.Sprintf("holdover ended after %v with a bound of %v; limits %v, %v",
 			show(held), show(est.Bound), a.cfg.HoldoverMaxTime, show(limit))
 	}
+	if r.rule == RulePanic && magnitude(subtract(est.Offset, r.in.System)) > a.cfg.Step.Panic {
+		a.mode = FreeRunning
+		return "the clock is further from the held target than the panic threshold; it keeps its rate"
+	}
 	a.mode = Holdover
 	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
 	return fmt.Sprintf("held for %v with a bound of %v", show(held), show(est.Bound))

@@ -331,12 +331,15 @@ func BenchmarkStep64(b *testing.B) {
 	for i := range liars {
 		liars[i] = liar{bound: time.Duration(100+i) * time.Microsecond, bias: time.Duration(i) * time.Microsecond, track: 1, ptp: i%4 == 0}
 	}
+	inputs := make([]Input, 600)
+	for second := range inputs {
+		inputs[second] = moment(second, 0, liars)
+	}
 	a := New(DefaultConfig())
-	second := 0
+	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		in := moment(second, 0, liars)
-		a.Step(in)
-		second++
+		a.Step(inputs[i%len(inputs)])
+		i++
 	}
 }

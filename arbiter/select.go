@@ -70,7 +70,7 @@ func (a *Arbiter) hindered(r *round, incumbent *view) bool {
 	case r.vote.voters > 0 && !r.vote.majority():
 		a.contradiction(r, incumbent)
 	case r.vote.voters > 0 && truechimers < a.cfg.MinSources:
-		r.none(RuleMinSources, fmt.Sprintf("%d truechimers, %d needed", truechimers, a.cfg.MinSources))
+		r.none(RuleMinSources, fmt.Sprintf("truechimers: %d, needed: %d", truechimers, a.cfg.MinSources))
 	case r.vote.voters > 0 && requires && required == 0:
 		r.none(RuleRequire, "no required source is a truechimer")
 	default:
@@ -87,7 +87,7 @@ func (r *round) take(v *view, rule, reason string) { r.chosen, r.rule, r.reason 
 func (r *round) pickBest(rule, why string) {
 	if len(r.ranked) > 0 {
 		best := r.ranked[0]
-		r.take(best, rule, fmt.Sprintf("%s: %v +-%v; %s", best.ID, show(best.offset), show(best.bound), why))
+		r.take(best, rule, fmt.Sprintf("%s: %s; %s", best.ID, interval(best), why))
 		return
 	}
 	if rule == RuleBest {
@@ -96,7 +96,7 @@ func (r *round) pickBest(rule, why string) {
 	rule = RuleNoSource
 	if r.vote.voters > 0 {
 		rule = RuleSettling
-		why += fmt.Sprintf("; %d sources vote and none has settled", r.vote.voters)
+		why += fmt.Sprintf("; of %d with a vote none has settled", r.vote.voters)
 	}
 	r.none(rule, why)
 }
@@ -131,8 +131,8 @@ func (a *Arbiter) defend(r *round, incumbent *view) {
 	best := r.ranked[0]
 	if !a.beats(best, incumbent) {
 		a.timers.beaten = sources.None[timescale.Instant]()
-		r.take(incumbent, RuleIncumbent, fmt.Sprintf("%s: %v +-%v; no other is better by a factor of %.3g",
-			incumbent.ID, show(incumbent.offset), show(incumbent.bound), a.cfg.Hysteresis))
+		r.take(incumbent, RuleIncumbent, fmt.Sprintf("%s: %s; no other is better by a factor of %.3g",
+			incumbent.ID, interval(incumbent), a.cfg.Hysteresis))
 		return
 	}
 	since := a.timers.beaten.Or(r.in.Now)

@@ -17,7 +17,7 @@ const (
 // settle makes every believed source Settling or Selectable. A source that was out, that lied, or
 // that jumped against L needs new samples before it may be followed; while it settles it votes.
 func (a *Arbiter) settle(r *round) {
-	event := a.localEvent(r)
+	event, agreeing := a.localEvent(r), r.vote.String()
 	for i := range r.views {
 		v := &r.views[i]
 		if v.duplicate {
@@ -33,7 +33,7 @@ func (a *Arbiter) settle(r *round) {
 			continue
 		}
 		v.rec.believed, v.rec.jumped = true, false
-		v.state, v.reason = Selectable, fmt.Sprintf("%v +-%v, agrees with %v", show(v.offset), show(v.bound), r.vote)
+		v.state, v.reason = Selectable, interval(v)+", agrees with "+agreeing
 	}
 }
 

@@ -40,7 +40,7 @@ func (a *Arbiter) stepOrWait(r *round, d *Decision) {
 	}
 	agreement, needed := r.agreement(), min(max(1, p.MinAgreement), r.independent())
 	if len(agreement) < needed {
-		a.await(r, fmt.Sprintf("%d independent sources agree on it (%v), %d needed", len(agreement), agreement, needed))
+		a.await(r, fmt.Sprintf("%v of %d independent sources needed agree on it", agreement, needed))
 		return
 	}
 	a.order(r, d, agreement)
