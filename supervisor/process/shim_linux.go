@@ -163,8 +163,8 @@ func closeOnExec(first uint) error {
 
 // apply sets the limits that are not 0.
 func (l Limits) apply() error {
-	// syscall.Setrlimit and not unix.Prlimit: execve puts RLIMIT_NOFILE back to what it was before the
-	// Go runtime raised it, unless the change is known to package syscall.
+	// By way of package syscall, which otherwise, at execve, puts RLIMIT_NOFILE back to what it was before
+	// the Go runtime raised it.
 	for _, limit := range []struct {
 		name     string
 		resource int

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -226,6 +227,23 @@ func TestOneSlowStopDelaysNobody(t *testing.T) {
 	}
 }
 
+func TestAChildOutlivesTheThreadsOfOthers(t *testing.T) {
+	tr := try(t, fakeSpec("child", "sleep"), patient())
+	tr.awaitLine("ready")
+	var wait sync.WaitGroup
+	for range 300 {
+		wait.Go(func() {
+			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			time.Sleep(10 * time.Millisecond)
+		})
+	}
+	wait.Wait()
+	time.Sleep(100 * time.Millisecond)
+	if got := tr.State(); got.Phase != PhaseRunning {
+		t.Errorf("the child is gone: %+v", got)
+	}
+}
+
 // descriptors returns the number of open descriptors of this process.
 func descriptors(t *testing.T) int {
 	t.Helper()
@@ -237,6 +255,7 @@ func descriptors(t *testing.T) int {
 }
 
 func TestAHundredRestartsLeakNothing(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection would close files that were forgotten
 	try(t, Spec{Name: "warm", Argv: []string{"/bin/true"}}, patient()).await(EventExited)
 	goroutines, fds := runtime.NumGoroutine(), descriptors(t)
 	for _, program := range []string{"/bin/true", "/nowhere"} {
