@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
@@ -64,7 +65,7 @@ func checkErrors(t *testing.T, doc string, err error) {
 	}
 	for _, e := range errs {
 		text := e.Error()
-		if !strings.HasPrefix(text, "fuzz.toml") || strings.ContainsAny(text, "\n\r\x00\x1b") {
+		if !strings.HasPrefix(text, "fuzz.toml") || strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
 			t.Errorf("not one printable line: %q", text)
 		}
 		if e.Line < 0 || e.Line > strings.Count(doc, "\n")+1 {

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -71,9 +74,23 @@ func parse(name string, data []byte) (*Config, []Error, error) {
 }
 
 func syntaxError(name string, err error) Error {
-	e := Error{File: name, Problem: err.Error()}
+	e := Error{File: name, Problem: printable(err.Error())}
 	if parse, ok := errors.AsType[toml.ParseError](err); ok {
-		e.Line, e.Problem = parse.Position.Line, parse.Message
+		e.Line, e.Problem = parse.Position.Line, printable(parse.Message)
 	}
 	return e
+}
+
+// printable escapes what would break an error's line or a terminal: the TOML library repeats the
+// file's bytes as they are.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+	}
+	return b.String()
 }
