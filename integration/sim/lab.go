@@ -12,6 +12,8 @@ type Lab struct {
 	// between, as behind a busy bus; 0 draws it for each reading.
 	Sigma float64
 	Hold  Elapsed
+	// HoldPhase shifts the instants at which held noise changes.
+	HoldPhase Elapsed
 	// ChangeAt multiplies Sigma by SigmaFactor and w by WFactor at that instant; 0 for never.
 	ChangeAt             Elapsed
 	SigmaFactor, WFactor float64
@@ -28,6 +30,7 @@ const truthInterval Elapsed = 100_000_000
 func (l Lab) Run(peers []Peer, changed func()) []Series {
 	osc := NewOscillator(l.Oscillator, l.Seed)
 	noise := newHeldNoise(l.Sigma, l.Hold, stream(l.Seed, "reading"))
+	noise.until = l.HoldPhase
 	out := make([]Series, len(peers))
 	for i := range out {
 		out[i] = Series{Interval: truthInterval, Start: truthInterval / 2, Values: make([]float64, 0, l.Duration/truthInterval+1)}

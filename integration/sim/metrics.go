@@ -118,7 +118,7 @@ func (s Series) TDEV(n int) float64 {
 		inner += x[j+3*n-1] - 3*x[j+2*n-1] + 3*x[j+n-1] - x[j-1]
 		sum += inner * inner
 	}
-	return math.Sqrt(sum / (6 * float64(m))) / float64(n)
+	return math.Sqrt(sum/(6*float64(m))) / float64(n)
 }
 
 // MTIE returns the maximum time interval error in ns over windows of n intervals (ITU-T G.810,

@@ -19,6 +19,7 @@ type event struct {
 type queue struct {
 	events eventHeap
 	next   uint64
+	watch  func(now Elapsed) // told the time before each event, where set
 }
 
 // schedule adds an event. Of two events of one instant the one scheduled first happens first.
@@ -41,6 +42,9 @@ func (q *queue) every(first, interval Elapsed, do func(now Elapsed)) {
 func (q *queue) runUntil(end Elapsed) {
 	for len(q.events) > 0 && q.events[0].at <= end {
 		e := heap.Pop(&q.events).(event)
+		if q.watch != nil {
+			q.watch(e.at)
+		}
 		e.do(e.at)
 	}
 }

@@ -1,0 +1,300 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/BurntSushi/toml"
+
+	"clockarbiter/sources"
+)
+
+// Scenario is a whole experiment: an oscillator, sources behind paths, the daemon's settings, faults
+// and assertions on a timeline.
+type Scenario struct {
+	Name string `toml:"name"`
+	// Seed makes the run what it is: one seed, one run.
+	Seed     uint64   `toml:"seed"`
+	Duration Duration `toml:"duration"`
+	// Settle is the time that the statistics leave out.
+	Settle     Duration       `toml:"settle"`
+	Oscillator OscillatorSpec `toml:"oscillator"`
+	Clock      ClockSpec      `toml:"clock"`
+	Arbiter    ArbiterSpec    `toml:"arbiter"`
+	Sources    []SourceSpec   `toml:"source"`
+	Faults     []Fault        `toml:"fault"`
+	Assertions []Assertion    `toml:"assert"`
+}
+
+// ClockSpec is the system clock and its discipline.
+type ClockSpec struct {
+	// Offset is the system clock - UTC at the start; L itself starts where the oscillator says.
+	Offset Duration `toml:"offset"`
+	// Interval is the control period, default 250 ms.
+	Interval Duration `toml:"interval"`
+	// MaxSlewPPM and MaxFrequencyPPM are the discipline's limits, default 400 and 500.
+	MaxSlewPPM      float64 `toml:"max_slew_ppm"`
+	MaxFrequencyPPM float64 `toml:"max_frequency_ppm"`
+}
+
+// ArbiterSpec overrides the arbiter's defaults where it is not zero.
+type ArbiterSpec struct {
+	Settle           int      `toml:"settle"`
+	StepThreshold    Duration `toml:"step_threshold"`
+	NeverStep        bool     `toml:"never_step"`
+	StepWhenRunning  bool     `toml:"step_when_running"`
+	ImprovementHold  Duration `toml:"improvement_hold"`
+	HoldoverMaxBound Duration `toml:"holdover_max_bound"`
+	LockThreshold    Duration `toml:"lock_threshold"`
+}
+
+// SourceKind is how a source reaches the host.
+type SourceKind string
+
+// The kinds of source.
+const (
+	// NTPServer exchanges four timestamps per poll.
+	NTPServer SourceKind = "ntp"
+	// PHC is a hardware clock that an engine steers, read with noise.
+	PHC SourceKind = "phc"
+	// PTPSoftware exchanges four software timestamps per interval.
+	PTPSoftware SourceKind = "ptp"
+)
+
+// SourceSpec is one source of time.
+type SourceSpec struct {
+	ID   sources.ID `toml:"id"`
+	Kind SourceKind `toml:"kind"`
+	// Interval is the distance of samples: the poll of an NTP server.
+	Interval Duration `toml:"interval"`
+	// Start is when the first sample is taken. Burst is the number of samples, 2 s apart, that an NTP
+	// server is asked for at the start.
+	Start Duration `toml:"start"`
+	Burst int      `toml:"burst"`
+
+	// Noise is the deviation of a reading in ns, drawn once per Hold.
+	Noise     float64  `toml:"noise_ns"`
+	Hold      Duration `toml:"hold"`
+	HoldPhase Duration `toml:"hold_phase"`
+	// Dispersion is what the engine claims for a reading.
+	Dispersion Duration `toml:"dispersion"`
+	// Servo, for a PHC, steers it like ptp4l does, from one noisy reading of the grandmaster per
+	// second; without it the PHC is right.
+	Servo ServoSpec `toml:"servo"`
+
+	Path PathSpec `toml:"path"`
+
+	Prefer         bool     `toml:"prefer"`
+	Floor          Duration `toml:"floor"`
+	Stratum        uint8    `toml:"stratum"`
+	RootDelay      Duration `toml:"root_delay"`
+	RootDispersion Duration `toml:"root_dispersion"`
+	ClockClass     uint8    `toml:"clock_class"`
+	ClockAccuracy  Duration `toml:"clock_accuracy"`
+	UTCOffset      Duration `toml:"utc_offset"`
+	Grandmaster    string   `toml:"grandmaster"`
+	// Bias is a constant error of the source's own time.
+	Bias Duration `toml:"bias"`
+}
+
+// ServoSpec is the engine's servo behind a PHC.
+type ServoSpec struct {
+	// Noise is the deviation of the engine's readings of the grandmaster in ns; 0: no servo.
+	Noise float64 `toml:"noise_ns"`
+	// RandomWalkFM and FrequencyPPB describe the PHC's oscillator.
+	RandomWalkFM float64 `toml:"random_walk_fm"`
+	FrequencyPPB float64 `toml:"frequency_ppb"`
+}
+
+// PathSpec is a network path.
+type PathSpec struct {
+	// Delay is the smallest one-way delay, to the server and back alike.
+	Delay Duration `toml:"delay"`
+	// Asymmetry is the delay there less the delay back: it shifts the measured offset by half.
+	Asymmetry Duration `toml:"asymmetry"`
+	// Jitter is the mean of the random delay each way, Distribution its law: "exponential" (the
+	// default), "gamma" or "pareto" of the given Shape.
+	Jitter       Duration `toml:"jitter"`
+	Distribution string   `toml:"distribution"`
+	Shape        float64  `toml:"shape"`
+	// Loss is the probability that a packet is lost.
+	Loss float64 `toml:"loss"`
+}
+
+// FaultKind names a fault.
+type FaultKind string
+
+// The faults. Value and For mean what each says.
+const (
+	FaultDie         FaultKind = "die"         // the engine says unreachable, no more samples
+	FaultHang        FaultKind = "hang"        // no more samples, and nobody says so
+	FaultReturn      FaultKind = "return"      // ends die and hang
+	FaultLie         FaultKind = "lie"         // adds Offset to the source's time
+	FaultRamp        FaultKind = "ramp"        // adds Value ppb to the source's rate, For that long
+	FaultNoise       FaultKind = "noise"       // multiplies the noise and the jitter by Value
+	FaultCongestion  FaultKind = "congestion"  // adds Offset of mean jitter each way, For that long
+	FaultRoute       FaultKind = "route"       // sets the path's Delay to Offset
+	FaultAsymmetry   FaultKind = "asymmetry"   // sets the path's asymmetry to Offset
+	FaultClass       FaultKind = "class"       // sets the clock class to Value
+	FaultAccuracy    FaultKind = "accuracy"    // sets the clock accuracy to Offset
+	FaultGrandmaster FaultKind = "grandmaster" // changes the grandmaster to Name
+	FaultUTCOffset   FaultKind = "utc-offset"  // the source is off by Value whole UTC offsets
+	FaultWander      FaultKind = "wander"      // multiplies w by Value
+	FaultFrequency   FaultKind = "frequency"   // adds Value ppb to the oscillator
+	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
+	FaultPause       FaultKind = "pause"       // the host does nothing For that long; L goes on
+	FaultForeignStep FaultKind = "foreign-step"
+)
+
+// Fault is something that goes wrong at one instant.
+type Fault struct {
+	At     Duration   `toml:"at"`
+	Kind   FaultKind  `toml:"kind"`
+	Source sources.ID `toml:"source"` // empty: all of them, where a source is meant
+	Value  float64    `toml:"value"`
+	Offset Duration   `toml:"offset"`
+	For    Duration   `toml:"for"`
+	Name   string     `toml:"name"`
+}
+
+// Assertion is what must hold at an instant, or from an instant to another.
+type Assertion struct {
+	At   Duration `toml:"at"`
+	From Duration `toml:"from"`
+	To   Duration `toml:"to"`
+	// Mode, Selected and State are names as status shows them; State is that of Source. Each is
+	// checked when it is not empty.
+	Mode     string     `toml:"mode"`
+	Selected sources.ID `toml:"selected"`
+	Source   sources.ID `toml:"source"`
+	State    string     `toml:"state"`
+	// MaxError limits the true error of the system clock, MaxRMS its root mean square.
+	MaxError Duration `toml:"max_error"`
+	MaxRMS   Duration `toml:"max_rms"`
+	// Bounded asks that the published bound contains the truth in this share of the samples.
+	Bounded float64 `toml:"bounded"`
+}
+
+// LoadScenario parses a scenario strictly: an unknown key is an error, and so is a value that makes
+// no sense. All errors are returned together.
+func LoadScenario(data []byte) (Scenario, error) {
+	var s Scenario
+	meta, err := toml.NewDecoder(bytes.NewReader(data)).Decode(&s)
+	if err != nil {
+		return Scenario{}, fmt.Errorf("parse scenario: %w", err)
+	}
+	var errs []error
+	for _, key := range meta.Undecoded() {
+		errs = append(errs, fmt.Errorf("unknown key %q", key.String()))
+	}
+	errs = append(errs, s.check()...)
+	return s, errors.Join(errs...)
+}
+
+// check lists what makes no sense.
+func (s Scenario) check() []error {
+	var errs []error
+	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if s.Duration <= 0 || s.Duration > maxDuration {
+		complain("duration %v: want more than 0 and at most %v", s.Duration, maxDuration)
+	}
+	if s.Settle < 0 || s.Settle > s.Duration {
+		complain("settle %v: want 0 to the duration", s.Settle)
+	}
+	if s.Clock.Interval < 0 || s.Clock.MaxSlewPPM < 0 || s.Clock.MaxFrequencyPPM < 0 {
+		complain("clock: want no negative value")
+	}
+	names := map[sources.ID]bool{"": true}
+	for i, src := range s.Sources {
+		if names[src.ID] {
+			complain("source %d: id %q is empty or not unique", i+1, src.ID)
+		}
+		names[src.ID] = true
+		errs = append(errs, src.check()...)
+	}
+	for i, f := range s.Faults {
+		if !names[f.Source] {
+			complain("fault %d: no source %q", i+1, f.Source)
+		}
+		errs = append(errs, f.check(i)...)
+	}
+	for i, a := range s.Assertions {
+		errs = append(errs, a.check(i, names)...)
+	}
+	return errs
+}
+
+// maxDuration is a month: longer runs would only be refused later, for want of memory.
+const maxDuration = Duration(31 * 24 * 3600 * 1_000_000_000)
+
+func (s SourceSpec) check() []error {
+	var errs []error
+	complain := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("source %q: "+format, append([]any{s.ID}, args...)...))
+	}
+	switch s.Kind {
+	case NTPServer, PHC, PTPSoftware:
+	default:
+		complain("kind %q: want ntp, phc or ptp", s.Kind)
+	}
+	if s.Interval < Duration(1_000_000) {
+		complain("interval %v: want at least 1ms", s.Interval)
+	}
+	if s.Start < 0 || s.Burst < 0 || s.Noise < 0 || s.Hold < 0 || s.Dispersion < 0 {
+		complain("start, burst, noise_ns, hold and dispersion: want no negative value")
+	}
+	errs = append(errs, s.Path.check(s.ID)...)
+	return errs
+}
+
+func (p PathSpec) check(id sources.ID) []error {
+	var errs []error
+	switch p.Distribution {
+	case "", "exponential":
+	case "gamma":
+		if !(p.Shape > 0) {
+			errs = append(errs, fmt.Errorf("source %q: shape %g: a gamma law wants more than 0", id, p.Shape))
+		}
+	case "pareto":
+		if !(p.Shape > 1) {
+			errs = append(errs, fmt.Errorf("source %q: shape %g: a pareto law wants more than 1", id, p.Shape))
+		}
+	default:
+		errs = append(errs, fmt.Errorf("source %q: distribution %q: want exponential, gamma or pareto", id, p.Distribution))
+	}
+	if p.Delay < 0 || p.Jitter < 0 || !(p.Loss >= 0 && p.Loss <= 1) {
+		errs = append(errs, fmt.Errorf("source %q: delay and jitter must not be negative, loss must be 0 to 1", id))
+	}
+	return errs
+}
+
+func (f Fault) check(i int) []error {
+	if f.At < 0 || f.For < 0 {
+		return []error{fmt.Errorf("fault %d: at and for must not be negative", i+1)}
+	}
+	switch f.Kind {
+	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
+		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultWander,
+		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep:
+		return nil
+	}
+	return []error{fmt.Errorf("fault %d: unknown kind %q", i+1, f.Kind)}
+}
+
+func (a Assertion) check(i int, names map[sources.ID]bool) []error {
+	var errs []error
+	if a.At != 0 && (a.From != 0 || a.To != 0) {
+		errs = append(errs, fmt.Errorf("assertion %d: either at, or from and to", i+1))
+	}
+	if a.At == 0 && a.To <= a.From {
+		errs = append(errs, fmt.Errorf("assertion %d: to must be after from", i+1))
+	}
+	if !names[a.Source] || !names[a.Selected] {
+		errs = append(errs, fmt.Errorf("assertion %d: source %q or selected %q is none of the scenario's", i+1, a.Source, a.Selected))
+	}
+	if (a.State != "") != (a.Source != "") {
+		errs = append(errs, fmt.Errorf("assertion %d: state and source go together", i+1))
+	}
+	return errs
+}
