@@ -105,9 +105,10 @@ func (f *Feed) hangUp() {
 }
 
 // encodeSample returns the datagram for an offset at an instant of CLOCK_REALTIME. The instant is
-// cut to microseconds, which does no harm: the offset holds as well a microsecond earlier.
+// cut to microseconds, which does no harm: the offset holds as well a microsecond earlier. Rounded
+// up it would lie in the future, which chronyd refuses.
 func encodeSample(at time.Time, offset time.Duration) []byte {
-	s := sockSample{Time: unix.NsecToTimeval(at.UnixNano()), Offset: offset.Seconds(), Magic: sockMagic}
+	s := sockSample{Time: unix.NsecToTimeval(at.Truncate(time.Microsecond).UnixNano()), Offset: offset.Seconds(), Magic: sockMagic}
 	p, err := binary.Append(nil, binary.NativeEndian, s)
 	if err != nil {
 		panic("chrony: sockSample has a fixed size: " + err.Error())
