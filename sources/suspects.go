@@ -25,8 +25,8 @@ func (h *suspects) add(s Sample) {
 	h.count++
 }
 
-// newest returns the held samples, oldest first.
-func (h *suspects) newest() []Sample { return h.ring[:min(h.count, disagreeing)] }
+// newest returns a copy of the held samples, oldest first: who takes them forgets the held ones.
+func (h *suspects) newest() []Sample { return slices.Clone(h.ring[:min(h.count, disagreeing)]) }
 
 // convince reports whether the held samples show a real change rather than noise: the last ones
 // lie on one line, whatever its slope, or there are simply too many. variance is that of a reading.

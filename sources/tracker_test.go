@@ -435,3 +435,23 @@ func BenchmarkTrackerAdd(b *testing.B) {
 		i++
 	}
 }
+
+func TestARestartBeginsWithTheEvidence(t *testing.T) {
+	tr := NewTracker(TrackerConfig{Source: "ntp:a", Kind: NTP})
+	at := timescale.Instant(1_790_000_000_000_000_000)
+	offset := 3 * time.Millisecond
+	for i := range 40 {
+		if i == 30 {
+			offset += 15 * time.Millisecond
+		}
+		at = at.Add(time.Second)
+		tr.Add(Sample{Source: "ntp:a", At: at, Offset: offset, Delay: Some(200 * time.Microsecond)})
+		e, ok := tr.Estimate(at)
+		if !ok || at.Sub(e.LastSample) > 10*time.Second {
+			t.Fatalf("sample %d: newest sample of the estimate is %s old", i, at.Sub(e.LastSample))
+		}
+	}
+	if e, _ := tr.Estimate(at); (e.Offset-offset).Abs() > 10*time.Microsecond || e.Track != 2 {
+		t.Errorf("offset %s on track %d, want %s on track 2", e.Offset, e.Track, offset)
+	}
+}
