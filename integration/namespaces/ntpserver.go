@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"clockarbiter/chrony"
 )
 
 // NTPServer is a real chronyd at stratum 1 in a node of its own. Its reference clock is CLOCK_REALTIME
@@ -18,7 +21,8 @@ type NTPServer struct {
 	world   *World
 	node    *node
 	process *Process
-	lie     atomic.Int64
+	// lie is in nanoseconds.
+	lie atomic.Int64
 }
 
 // AddNTPServer starts an NTP server that the host reaches through an interface of that name.
@@ -29,6 +33,8 @@ func (w *World) AddNTPServer(name string) (*NTPServer, error) {
 	}
 	s := &NTPServer{world: w, node: n}
 	w.conditions = append(w.conditions, condition{name: name, wait: s.WaitTold})
+	feed := chrony.NewFeed(s.feedPath(), s.told, slog.New(slog.DiscardHandler))
+	w.alongside(func(ctx context.Context) { _ = feed.Run(ctx) }) // It ends with the world, and with nothing else.
 	return s, s.Start()
 }
 
@@ -40,6 +46,9 @@ func (s *NTPServer) Interface() string { return s.node.name }
 
 // Lie makes the server serve the truth plus offset from about a second later on. 0 is the truth.
 func (s *NTPServer) Lie(offset time.Duration) { s.lie.Store(int64(offset)) }
+
+// told is what the reference clock says of CLOCK_REALTIME.
+func (s *NTPServer) told() time.Duration { return time.Duration(s.lie.Load()) }
 
 // Stop ends the server's process; its clients hear nothing more.
 func (s *NTPServer) Stop() error { return s.process.Stop() }
@@ -55,19 +64,16 @@ func (s *NTPServer) Start() error {
 		return err
 	}
 	s.process, err = s.world.startOn(s.node, chronyd, "-x", "-d", "-u", "root", "-f", file)
-	if err != nil {
-		return err
-	}
-	go s.feed(s.process)
-	return nil
+	return err
 }
 
 // configuration is chronyd's. There is no makestep: the virtual clock of -x cannot step, and an offset
-// that is to be slewed moves it at once. Four samples are remembered, so that a new lie is believed
-// within a second.
+// that is to be slewed moves it at once. The last four samples are remembered and maxdrift keeps a new lie
+// from being taken for a frequency, so that it is told within a second and then stays what it is.
 func (s *NTPServer) configuration() string {
 	return strings.Join([]string{
-		"refclock SOCK " + s.feedPath() + " refid TRUE poll -2 dpoll -4 maxsamples 4 precision 1e-8 delay 1e-6",
+		"refclock SOCK " + s.feedPath() + " refid TRUE poll -2 dpoll -2 filter 1 maxsamples 4 precision 1e-8 delay 1e-6",
+		"maxdrift 1",
 		"bindcmdaddress " + filepath.Join(s.node.dir, "chronyd.sock"),
 		"pidfile " + filepath.Join(s.node.dir, "chronyd.pid"),
 		"cmdport 0",
@@ -86,7 +92,7 @@ const tolerance = time.Millisecond
 func (s *NTPServer) WaitTold(ctx context.Context) error {
 	for {
 		answer, err := queryNTP(ctx, s.Address())
-		want := time.Duration(s.lie.Load())
+		want := s.told()
 		if err == nil && answer.stratum == 1 && (answer.offset-want).Abs() < tolerance {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 )
 
 // World is a host and the nodes that it is linked to. The host is the namespace that the program itself
@@ -18,6 +19,7 @@ type World struct {
 	nodes      []*node
 	processes  []*Process
 	conditions []condition
+	helpers    sync.WaitGroup
 }
 
 // condition is something that must come true before the world is ready.
@@ -64,6 +66,11 @@ func (w *World) keep(p *Process, err error) (*Process, error) {
 	return p, err
 }
 
+// alongside runs f until the world ends.
+func (w *World) alongside(f func(context.Context)) {
+	w.helpers.Go(func() { f(w.ctx) })
+}
+
 // addNode makes the next node.
 func (w *World) addNode(name string) (*node, error) {
 	w.links++
@@ -108,10 +115,11 @@ func (p *Process) state() string {
 // Close ends every process and gives the namespaces up.
 func (w *World) Close() error {
 	w.end()
-	var errs []error
+	w.helpers.Wait()
 	for _, p := range w.processes {
 		<-p.doneC
 	}
+	var errs []error
 	for _, n := range w.nodes {
 		errs = append(errs, n.close())
 	}
