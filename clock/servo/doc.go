@@ -9,13 +9,13 @@
 //     prediction by as much as their windows deserve, so the noise of reading the clock hardly
 //     reaches it, and neither the quantum of the kernel's frequency nor the instant at which a
 //     command takes effect can add up to a drift.
-//   - gain.go chooses how much of the phase error to remove per interval: little where the error is
-//     within the noise of the target, half where it is clear of it.
+//   - gain.go chooses how much of the phase error to remove per interval: nearly all of it where the
+//     error is within the noise of the target, half where it is clear of it.
 //   - servo.go adds the target's own frequency, the slew, and the limits.
 //
 // Invariants:
 //   - the frequency never exceeds the limits, whatever comes in;
-//   - one interval never removes more than the whole error: no overshoot beyond the noise, even
-//     when the next tick comes an interval late;
-//   - noise of the target is never amplified: every gain is in (0, 1/2].
+//   - an error clear of the noise is never reversed, even when the next tick comes an interval late;
+//     within the noise such a tick may overshoot by less than the noise;
+//   - noise of the target is never amplified: every gain is in (0, 1).
 package servo
