@@ -54,6 +54,7 @@ type loopState struct {
 type tracked struct {
 	id       sources.ID
 	kind     sources.Kind
+	member   bool // of a pool, or the pool itself while it has no members
 	options  arbiter.Options
 	tracker  *sources.Tracker
 	report   sources.Optional[sources.Report]
@@ -97,7 +98,7 @@ func (l *loop) find(id sources.ID) (*tracked, bool) {
 		return nil, false
 	}
 	t := &tracked{
-		id: id, kind: p.Kind, options: p.Options,
+		id: id, kind: p.Kind, member: p.Pool, options: p.Options,
 		tracker: sources.NewTracker(sources.TrackerConfig{Source: id, Kind: p.Kind, Floor: p.Options.Floor}),
 	}
 	t.options.Independence = string(id)
@@ -145,9 +146,23 @@ func (t *tracked) take(r sources.Report) {
 	}
 }
 
+// memberForgottenAfter is how long a member of a pool is kept that chronyd does not report any more,
+// because another took its place.
+const memberForgottenAfter = 30 * time.Second
+
+// forget drops what came from a pool and is gone.
+func (l *loop) forget() {
+	now := l.now()
+	l.tracked = slices.DeleteFunc(l.tracked, func(t *tracked) bool {
+		r, ok := t.report.Get()
+		return t.member && ok && now.Sub(r.At) > memberForgottenAfter
+	})
+}
+
 // tick decides and steers once.
 func (l *loop) tick(at time.Time) {
 	l.keepTime(at)
+	l.forget()
 	reading, err := l.discipline.Read()
 	if err != nil {
 		l.writerFailed(err)

@@ -146,7 +146,11 @@ func (r recorder) child(ev process.Event) {
 	switch ev.Kind {
 	case process.EventStartFailed, process.EventStuck:
 		priority = PriorityError
-	case process.EventExited, process.EventRestarting:
+	case process.EventExited:
+		if ev.Exit == nil || !ev.Exit.Asked {
+			priority = PriorityWarning
+		}
+	case process.EventRestarting:
 		priority = PriorityWarning
 	case process.EventStarted, process.EventBackingOff, process.EventStopped:
 	}

@@ -87,6 +87,7 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	s.notify("STOPPING=1\nSTATUS=stopping the engines")
 	children.Wait()
 	services.Wait()
+	l.release()
 	l.drain()
 	s.record.stopped("clockarbiter stopped: engines are gone, the clock keeps its last good frequency")
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
@@ -158,6 +159,13 @@ func (s *Supervisor) notify(state string) {
 	}
 	if err := s.options.Notify(state); err != nil {
 		s.options.Log.Warn("service manager not notified", "error", err, "state", strings.SplitN(state, "\n", 2)[0])
+	}
+}
+
+// release leaves the clock at its last good frequency, without what was being slewed.
+func (l *loop) release() {
+	if err := l.discipline.Release(); err != nil {
+		l.writerFailed(err)
 	}
 }
 

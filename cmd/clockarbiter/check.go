@@ -21,11 +21,11 @@ and ptp4l are needed. Exits 0 for a valid file (doubtful settings are printed as
 For Ansible: validate: clockarbiter check %s`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := configs.Load(args[0])
+			cfg, warnings, err := configs.LoadWithWarnings(args[0])
 			if err != nil {
 				return usageError{err}
 			}
-			for _, w := range configs.Warnings(cfg) {
+			for _, w := range warnings {
 				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: valid: driver %s, %d NTP server(s), %d PTP interface(s)\n",

@@ -18,7 +18,7 @@ func runCommand() *cobra.Command {
 		Short: "Run the supervisor in the foreground",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configs.Load(path)
+			cfg, warnings, err := configs.LoadWithWarnings(path)
 			if err != nil {
 				return usageError{err}
 			}
@@ -28,7 +28,7 @@ func runCommand() *cobra.Command {
 				return nil
 			}
 			log := newLog(cfg, cmd.ErrOrStderr())
-			for _, w := range configs.Warnings(cfg) {
+			for _, w := range warnings {
 				log.Warn("doubtful configuration", "warning", w.Error())
 			}
 			s, err := supervisor.New(cfg, supervisor.Options{

@@ -1,0 +1,265 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"testing"
+	"time"
+
+	"clockarbiter/arbiter"
+	"clockarbiter/clock"
+	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
+)
+
+// rig is a control loop over a virtual clock, in simulated time. True UTC - L is 3 ms at the start and
+// grows by 10 ppm.
+type rig struct {
+	*loop
+	journal *memoryJournal
+	virtual *clock.Virtual
+	at      timescale.Instant
+	start   timescale.Instant
+	rng     *rand.Rand
+	// lie is added to what a source measures; silent sources measure nothing.
+	lie    map[sources.ID]time.Duration
+	silent map[sources.ID]bool
+}
+
+const rigConfig = `
+[[ntp.server]]
+address = "192.0.2.1"
+minpoll = 0
+maxpoll = 0
+[[ntp.server]]
+address = "192.0.2.2"
+minpoll = 0
+maxpoll = 0
+[[ntp.server]]
+address = "192.0.2.3"
+minpoll = 0
+maxpoll = 0
+[[ptp.interface]]
+name = "veth0"
+`
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	cfg := parse(t, rigConfig)
+	r := &rig{
+		journal: &memoryJournal{}, start: 1_790_000_000_000_000_000, rng: rand.New(rand.NewPCG(1, 2)),
+		lie: map[sources.ID]time.Duration{}, silent: map[sources.ID]bool{},
+	}
+	r.at = r.start
+	now := func() timescale.Instant { return r.at }
+	r.virtual = clock.NewVirtual(now, -12*time.Millisecond, 40_000)
+	r.loop = &loop{
+		plan: NewPlan(cfg, hostFacts()), interval: cfg.Clock.Interval.Std(), now: now,
+		arbiter: arbiter.New(arbiterConfig(cfg)),
+		discipline: clock.NewDiscipline(r.virtual, clock.DisciplineOptions{
+			Interval: cfg.Clock.Interval.Std(), MaxSlewPPM: cfg.Clock.MaxSlewPPM, MaxFrequencyPPM: cfg.Clock.MaxFrequencyPPM,
+		}),
+		record: recorder{journal: r.journal, log: discard(), boot: "test"}, log: discard(),
+		children: func() []ChildStatus { return nil },
+		ticked:   func(Status) {},
+	}
+	return r
+}
+
+func (r *rig) truth() time.Duration {
+	return 3*time.Millisecond + time.Duration(float64(r.at.Sub(r.start))*10e-6)
+}
+
+func (r *rig) trueError() time.Duration { return r.truth() - r.virtual.At(r.at) }
+
+// run advances by d: a tick per interval, a sample of each source per second.
+func (r *rig) run(d time.Duration) {
+	for end := r.at.Add(d); r.at < end; r.at = r.at.Add(r.interval) {
+		if r.at.Sub(r.start)%time.Second == 0 {
+			r.measure()
+		}
+		r.tick(time.Now())
+	}
+}
+
+func (r *rig) measure() {
+	var u sources.Update
+	for _, p := range r.plan.Sources {
+		jitter, delay := 5*time.Microsecond, 200*time.Microsecond
+		if p.Kind == sources.PTP {
+			jitter, delay = 200*time.Nanosecond, 20*time.Microsecond
+		}
+		if r.silent[p.ID] {
+			u.Reports = append(u.Reports, sources.Report{Source: p.ID, At: r.at, Condition: sources.Unreachable, Detail: "silent"})
+			continue
+		}
+		u.Reports = append(u.Reports, sources.Report{Source: p.ID, At: r.at, Condition: sources.Measuring})
+		u.Samples = append(u.Samples, sources.Sample{
+			Source: p.ID, At: r.at, Delay: sources.Some(delay), Dispersion: 100 * time.Nanosecond,
+			Offset: r.truth() + r.lie[p.ID] + time.Duration(r.rng.NormFloat64()*float64(jitter)),
+		})
+	}
+	r.take(u)
+}
+
+func (r *rig) expect(t *testing.T, mode string, selected sources.ID, limit time.Duration) {
+	t.Helper()
+	st, _ := r.snapshot()
+	if st.Mode != mode || st.Selected.Or("") != selected || r.trueError().Abs() > limit {
+		t.Errorf("after %s: mode %s, selected %s, true error %s; want %s, %s, at most %s\nwhy: %s",
+			r.at.Sub(r.start), st.Mode, st.Selected, r.trueError(), mode, selected, limit, st.Decision.Reason)
+	}
+}
+
+func TestLoopStepsOnceLocksFailsOverAndReturns(t *testing.T) {
+	r := newRig(t)
+	for _, p := range r.plan.Sources {
+		r.find(p.ID)
+	}
+	r.run(25 * time.Second)
+	r.expect(t, "locked", "ptp:veth0:0", 5*time.Microsecond)
+	st, _ := r.snapshot()
+	if st.Clock.Steps != 1 {
+		t.Errorf("%d steps, want 1: 15 ms at the start", st.Clock.Steps)
+	}
+	if steps := r.journal.messages(MessageStepped); len(steps) != 1 {
+		t.Errorf("journal has %d steps: %v", len(steps), steps)
+	}
+
+	r.silent["ptp:veth0:0"] = true
+	r.run(10 * time.Second)
+	if st, _ := r.snapshot(); st.Selected.Or("") == "ptp:veth0:0" || st.Mode != "locked" || r.trueError().Abs() > 50*time.Microsecond {
+		t.Errorf("10 s after the death of PTP: mode %s, selected %s, true error %s", st.Mode, st.Selected, r.trueError())
+	}
+
+	r.silent["ptp:veth0:0"] = false
+	r.run(40 * time.Second)
+	r.expect(t, "locked", "ptp:veth0:0", 5*time.Microsecond)
+
+	before := r.trueError()
+	r.lie["ntp:192.0.2.2"] = 15 * time.Millisecond
+	r.run(20 * time.Second)
+	r.expect(t, "locked", "ptp:veth0:0", 5*time.Microsecond)
+	if moved := (r.trueError() - before).Abs(); moved > 20*time.Microsecond {
+		t.Errorf("a lie of 15 ms moved the clock by %s", moved)
+	}
+	if faults := r.journal.messages(MessageFaultRaised); !contains(faults, "falseticker of ntp:192.0.2.2") {
+		t.Errorf("the liar is not named: %v", faults)
+	}
+}
+
+func TestLoopHoldsOverWithoutAnySource(t *testing.T) {
+	r := newRig(t)
+	r.run(30 * time.Second)
+	for _, p := range r.plan.Sources {
+		r.silent[p.ID] = true
+	}
+	r.run(5 * time.Minute)
+	r.expect(t, "holdover", "", 100*time.Microsecond)
+	st, _ := r.snapshot()
+	bound, ok := st.Clock.BoundNS.Get()
+	if !ok || bound < r.trueError().Abs() {
+		t.Errorf("bound %s does not contain the true error %s", st.Clock.BoundNS, r.trueError())
+	}
+}
+
+func TestLoopJournalsTransitionsOnceAndSteadyStateNever(t *testing.T) {
+	r := newRig(t)
+	r.run(40 * time.Second)
+	n := len(r.journal.entries)
+	r.run(2 * time.Minute)
+	for _, e := range r.journal.entries[n:] {
+		t.Errorf("entry in steady state: %s", e.Message)
+	}
+	for _, e := range r.journal.entries {
+		for _, key := range []string{"EVENT", "REASON", "DECISION_ID", "MODE", "RULE"} {
+			if e.Fields[key] == "" {
+				t.Errorf("entry without %s: %s", key, e.Message)
+			}
+		}
+	}
+}
+
+func TestSameInputsSameDecisions(t *testing.T) {
+	story := func() string {
+		r := newRig(t)
+		r.run(20 * time.Second)
+		r.lie["ntp:192.0.2.1"] = time.Millisecond
+		r.run(20 * time.Second)
+		text, err := json.Marshal(r.journal.entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if a, b := story(), story(); a != b {
+		t.Error("two runs of one story differ")
+	}
+}
+
+func TestPoolMembersComeAndGo(t *testing.T) {
+	r := newRig(t)
+	r.plan.Sources = append(r.plan.Sources, PlannedSource{ID: "ntp:pool.example.net", Pool: true, Kind: sources.NTP, Child: chronyChild})
+	member := sources.ID("ntp:pool.example.net/198.51.100.7")
+	r.take(sources.Update{Reports: []sources.Report{{Source: member, At: r.at, Condition: sources.Measuring}}})
+	r.tick(time.Now())
+	if st, _ := r.snapshot(); len(st.Sources) != 1 || st.Sources[0].ID != member {
+		t.Fatalf("sources %v, want the member", st.Sources)
+	}
+	r.at = r.at.Add(memberForgottenAfter + time.Second)
+	r.tick(time.Now())
+	if st, _ := r.snapshot(); len(st.Sources) != 0 {
+		t.Errorf("a member that nobody reports any more is still there: %v", st.Sources)
+	}
+}
+
+func TestUnknownSourcesAreIgnored(t *testing.T) {
+	r := newRig(t)
+	r.take(sources.Update{
+		Samples: []sources.Sample{{Source: "ntp:stranger", At: r.at}},
+		Reports: []sources.Report{{Source: "ntp:stranger", At: r.at, Condition: sources.Measuring}},
+	})
+	r.tick(time.Now())
+	if st, _ := r.snapshot(); len(st.Sources) != 0 {
+		t.Errorf("sources %v, want none", st.Sources)
+	}
+}
+
+// brokenKernel refuses every write.
+type brokenKernel struct{ clock.Kernel }
+
+var errRefused = errors.New("operation not permitted")
+
+func (brokenKernel) Apply(clock.Command) error { return errRefused }
+
+func TestARefusedWriteIsReportedOnceAndShownInStatus(t *testing.T) {
+	r := newRig(t)
+	r.discipline = clock.NewDiscipline(brokenKernel{r.virtual}, clock.DisciplineOptions{Interval: r.interval, MaxSlewPPM: 400, MaxFrequencyPPM: 500})
+	r.run(10 * time.Second)
+	if got := r.journal.messages(MessageWriterError); len(got) != 1 || !contains(got, errRefused.Error()) {
+		t.Errorf("writer errors in the journal: %v, want one", got)
+	}
+	if st, _ := r.snapshot(); st.Clock.LastError == "" {
+		t.Error("status does not show the refused write")
+	}
+}
+
+// figures are what a better estimator changes and the entries' wording does not.
+var figures = regexp.MustCompile(`-?\d+(\.\d+)?(ns|µs|ms|s)\b`)
+
+func TestEntriesForPeople(t *testing.T) {
+	r := newRig(t)
+	r.run(20 * time.Second)
+	r.silent["ptp:veth0:0"] = true
+	r.run(10 * time.Second)
+	r.lie["ntp:192.0.2.3"] = -15 * time.Millisecond
+	r.run(10 * time.Second)
+	var text string
+	for _, e := range r.journal.entries {
+		text += fmt.Sprintf("%d %s\n", e.Priority, e.Message)
+	}
+	golden(t, "entries.txt", figures.ReplaceAllString(text, "#$2"))
+}
