@@ -72,13 +72,16 @@ func (a *Arbiter) refuteUTCOffsets(r *round) {
 
 // utcMultiple returns k where p is k UTC offsets from n, k within +-2, else 0.
 func utcMultiple(p, n *view) int64 {
+	diff := subtract(p.offset, n.offset)
+	if magnitude(diff) < utcOffset/2 {
+		return 0
+	}
 	unit := utcOffset
 	if report, ok := p.Report.Get(); ok {
 		if u := report.Quality.UTCOffset.Or(unit); u >= 30*time.Second && u <= 50*time.Second {
 			unit = u
 		}
 	}
-	diff := subtract(p.offset, n.offset)
 	k := math.Round(diff.Seconds() / unit.Seconds())
 	if k == 0 || math.Abs(k) > 2 {
 		return 0

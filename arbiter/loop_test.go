@@ -114,7 +114,7 @@ func (h *host) settle(t *testing.T, d time.Duration) {
 }
 
 func TestColdStartStepsOnceAndRightly(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		h := newHost(seed)
 		steps, reached := 0, time.Duration(0)
 		for h.since() < 30*time.Second {
@@ -137,7 +137,7 @@ func TestColdStartStepsOnceAndRightly(t *testing.T) {
 }
 
 func TestFalsetickerMovesNothing(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(3) {
 		for liar := range 4 {
 			t.Run(fmt.Sprint(seed, liar), func(t *testing.T) { falseticker(t, seed, liar) })
 		}
@@ -168,7 +168,7 @@ func falseticker(t *testing.T, seed uint64, liar int) {
 }
 
 func TestFailOverAndReturn(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(3) {
 		h := newHost(seed)
 		h.settle(t, 60*time.Second)
 		h.servers[3].silent = true
@@ -199,7 +199,7 @@ func TestFailOverAndReturn(t *testing.T) {
 }
 
 func TestHoldoverBoundContainsTheTruth(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		h := newHost(seed)
 		h.settle(t, 300*time.Second)
 		for _, s := range h.servers {

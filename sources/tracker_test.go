@@ -292,6 +292,23 @@ func TestBoundIsTheSumOfItsTerms(t *testing.T) {
 	}
 }
 
+// TestBoundCoversAnyAsymmetry: however the delay is shared between the directions, the truth is in the bound.
+func TestBoundCoversAnyAsymmetry(t *testing.T) {
+	for _, share := range []float64{0, 0.1, 0.5, 0.9, 1} {
+		w := newWorld(12)
+		w.path = func(r *rand.Rand) (float64, float64) {
+			return share*2e6 + 20e3*r.ExpFloat64(), (1-share)*2e6 + 20e3*r.ExpFloat64()
+		}
+		tr := NewTracker(TrackerConfig{Kind: NTP})
+		for range 500 {
+			tr.Add(w.step())
+			if e, _ := tr.Estimate(w.now); math.Abs(float64(e.Offset)-w.offset) > float64(e.Bound) {
+				t.Fatalf("share %v: off by %.0f ns, bound %v", share, float64(e.Offset)-w.offset, e.Bound)
+			}
+		}
+	}
+}
+
 func TestResetForgetsAndCounts(t *testing.T) {
 	tr := NewTracker(TrackerConfig{})
 	tr.Add(Sample{At: 5, Quality: Quality{Reference: "GPS"}})
