@@ -31,7 +31,7 @@ import (
 // (qf + typical qb)/2, which is at least the error |qb - qf|/2: it is the Dispersion. What the
 // minimum itself hides, a constant asymmetry, is bounded by half the round-trip Delay as always.
 const (
-	delayWindow    = 8                     // delay requests that a Sync is combined with
+	delayWindow    = 5                     // delay requests that a Sync is combined with
 	delayMaxAge    = 10 * time.Second      // ... not older than this
 	minimumWindow  = 64                    // Syncs over which the path's minimum is taken
 	minimumMaxAge  = 60 * time.Second      // ... not older than this: a path can become longer
@@ -39,6 +39,10 @@ const (
 	outlierLimit   = 10 * time.Millisecond // a Sync further off than this is held back until the next one
 	// timestampResolution covers a software timestamp's own granularity and its conversion to L.
 	timestampResolution = 100 * time.Nanosecond
+	// peerStackError: with software timestamps a Sync and a peer delay message can take constantly
+	// different times through the two kernels (0.5 to 1.5 us seen over veth), and no exchange of the
+	// two shows it.
+	peerStackError = 2 * time.Microsecond
 )
 
 // Sync is a SyncRecord whose arrival has been placed on L.
@@ -208,7 +212,7 @@ func (x *Exchange) measurePeer(s Sync, r rate) (Measurement, bool) {
 		At:         s.T2,
 		Offset:     offset + x.peerDelay,
 		Delay:      2 * x.peerDelay,
-		Dispersion: excess + timestampResolution,
+		Dispersion: excess + peerStackError + timestampResolution,
 		RatePPB:    r.PPB,
 	}, true
 }

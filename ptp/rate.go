@@ -11,8 +11,8 @@ import (
 // The window of the rate estimate. Long enough that queueing of 10 us becomes less than 1 ppm, short
 // enough that a crystal in a draught (1 ppm per degree) is followed.
 const (
-	rateMaxSyncs = 64
-	rateMaxSpan  = 16 * time.Second
+	rateMaxSyncs = 128
+	rateMaxSpan  = 32 * time.Second
 	rateMinSyncs = 4
 	rateMinSpan  = 500 * time.Millisecond
 	// maxRatePPB is the largest believable rate of the master against L: 500 ppm for a bad crystal

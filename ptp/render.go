@@ -227,8 +227,8 @@ func (s Settings) validateMaster(master string) error {
 // ours are the options that Config decides or that would let ptp4l touch the system clock, leave
 // the run directory or change its user.
 var ours = []string{
-	"BMCA", "boundary_clock_jbod", "clientOnly", "clock_servo", "clock_type", "delay_mechanism", "domainNumber",
-	"free_running", "kernel_leap", "logging_level", "masterOnly", "network_transport", "ntpshm_segment",
+	"BMCA", "boundary_clock_jbod", "clientOnly", "clock_type", "delay_mechanism", "domainNumber",
+	"free_running", "kernel_leap", "logging_level", "masterOnly", "network_transport", "ntpshm_segment", "phc_index",
 	"productDescription", "refclock_sock_address", "serverOnly", "slaveOnly", "slave_event_monitor", "summary_interval",
 	"time_stamping", "uds_address", "uds_file_mode", "uds_ro_address", "uds_ro_file_mode", "unicast_listen",
 	"unicast_master_table", "use_syslog", "user", "verbose",
@@ -240,6 +240,9 @@ func validateOption(key, value string) error {
 	}
 	if slices.Contains(ours, key) {
 		return fmt.Errorf("ptp4l option %s: decided by clockarbiter and cannot be passed through", key)
+	}
+	if key == "clock_servo" && !slices.Contains([]string{"pi", "linreg"}, value) {
+		return fmt.Errorf("ptp4l option clock_servo = %q: must be \"pi\" or \"linreg\"; the others hand time to another process or to the kernel", value)
 	}
 	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r != ' ' && unprintable(r) }) {
 		return fmt.Errorf("ptp4l option %s = %q: must be printable and not empty", key, value)
