@@ -5,4 +5,17 @@
 // rejected and what would change it. The arbiter reads no clock, does no I/O and starts no goroutine,
 // and never acts on its own decision; the same inputs give the same decisions live, in the
 // simulator and in a replay.
+//
+// The files follow the pipeline of one Step:
+//
+//	arbiter.go       pairs the candidates with what is remembered of them
+//	eligibility.go   gives each the first state whose test it fails
+//	faults.go        takes the vote from PTP sources that are k UTC offsets off; names faults
+//	intersection.go  finds the majority and the falsetickers
+//	settle.go        makes new, returned and jumped sources wait
+//	rank.go          orders those that may be followed
+//	select.go        picks one, with hysteresis and timers; disagreement.go where none has a majority
+//	step.go          orders, awaits or refuses a step
+//	mode.go          sets mode and target, holdover included
+//	conclude.go      completes the decision with verdicts and events
 package arbiter

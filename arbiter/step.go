@@ -40,7 +40,7 @@ func (a *Arbiter) stepOrWait(r *round, d *Decision) {
 	}
 	agreement, needed := r.agreement(), min(max(1, p.MinAgreement), r.independent())
 	if len(agreement) < needed {
-		a.await(r, fmt.Sprintf("%v of %d independent sources needed agree on it", agreement, needed))
+		a.await(r, fmt.Sprintf("%d independent sources stand behind it %v, %d are needed", len(agreement), agreement, needed))
 		return
 	}
 	a.order(r, d, agreement)
@@ -61,7 +61,7 @@ func (a *Arbiter) await(r *round, why string) {
 	a.step.waiting = sources.Some(since)
 	if waited := age(r.in.Now, since); !a.follow.has && waited < a.cfg.Step.AgreementWait {
 		left := show(a.cfg.Step.AgreementWait - waited)
-		r.none(RuleAgreement, fmt.Sprintf("%s wants a step of %v, but only %s", r.chosen.ID, show(r.chosen.offset), why))
+		r.none(RuleAgreement, fmt.Sprintf("%s wants a step of %v: %s", r.chosen.ID, show(r.chosen.offset), why))
 		r.change = fmt.Sprintf("agreement of more sources, or %v more without it: then the clock is slewed", left)
 		return
 	}

@@ -165,3 +165,20 @@ func TestStatesHaveOneMarkAndReadBack(t *testing.T) {
 		t.Error("an unknown state is read")
 	}
 }
+
+// TestStepIsNotOrderedTwice: the next observation of the clock may still be from before the step.
+func TestStepIsNotOrderedTwice(t *testing.T) {
+	a := New(DefaultConfig())
+	steps := 0
+	for i := range 5 {
+		now := timescale.Instant(1e18).Add(time.Duration(i) * 250 * time.Millisecond)
+		e := sources.Estimate{At: now, Offset: time.Second, Bound: time.Millisecond, Track: 1, Samples: 9, LastSample: now}
+		d := a.Step(Input{Now: now, Candidates: []Candidate{{ID: "ntp:a", Kind: sources.NTP, Estimate: sources.Some(e)}}})
+		if d.Step.Present() {
+			steps++
+		}
+		if want := 1 + i/4; steps != want {
+			t.Errorf("after %v: %d steps, want %d", time.Duration(i)*250*time.Millisecond, steps, want)
+		}
+	}
+}
