@@ -3,9 +3,15 @@ package chrony
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -19,6 +25,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	fbchrony "github.com/facebook/time/ntp/chrony"
 
 	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
@@ -354,6 +362,7 @@ func TestRealChronydClockIsTheSystemClock(t *testing.T) {
 	if tracking.CurrentCorrection != 0 || tracking.FreqPPM != 0 || tracking.Stratum != DefaultStratum {
 		t.Errorf("tracking %+v, want correction 0, frequency 0, stratum %d", tracking, DefaultStratum)
 	}
+	checkOwnVerdicts(t, got.monitor.client)
 	dump, err := readDump(c.DumpDir(), netip.MustParseAddr("127.0.0.4"))
 	if err != nil {
 		t.Fatal(err)
@@ -363,6 +372,111 @@ func TestRealChronydClockIsTheSystemClock(t *testing.T) {
 			t.Errorf("sample %+v: root without peer", s)
 		}
 	}
+}
+
+// checkOwnVerdicts pins that chronyd itself sees the server as one never to be selected.
+func checkOwnVerdicts(t *testing.T, c *Client) {
+	t.Helper()
+	list, err := c.Sources(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range list {
+		selection, err := c.SelectData(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if noselect := selection.EFFOptions&fbchrony.FlagSDOptionNoSelect != 0; noselect == s.Refclock {
+			t.Errorf("%s: refclock %v, noselect %v", s.Address, s.Refclock, noselect)
+		}
+		stats, err := c.SourceStats(t.Context(), i)
+		if err != nil || stats.NSamples == 0 {
+			t.Errorf("%s: sourcestats %+v, %v", s.Address, stats, err)
+		}
+	}
+}
+
+// chronyd reads everything that Render can write.
+func TestRealChronydAcceptsEveryGolden(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.conf")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no goldens", err)
+	}
+	for _, file := range files {
+		if out, err := exec.Command(chronydPath(t), "-x", "-U", "-p", "-f", file).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", file, err, out)
+		}
+	}
+}
+
+// NTS authenticates; a server whose certificate is not trusted is told from one that is silent.
+func TestRealNTS(t *testing.T) {
+	t.Parallel()
+	dir, _ := privateDir(t)
+	cert, key := writeCertificate(t, dir, "127.0.0.9")
+	nts := freeTCPPort(t, "127.0.0.9")
+	_, port := startServer(t, "127.0.0.9", 0, "ntsservercert "+cert, "ntsserverkey "+key, "ntsport "+strconv.Itoa(nts))
+	s := testServer("127.0.0.9", port)
+	s.NTS, s.Options = true, []string{"ntsport " + strconv.Itoa(nts)}
+	trusting, distrusting := realConfig(t, s), realConfig(t, s)
+	trusting.Extra = []string{"nosystemcert", "ntstrustedcerts " + cert}
+	startClient(t, trusting)
+	startClient(t, distrusting)
+	const id = "ntp:127.0.0.9"
+
+	got := newCollector(t, trusting, shiftedClock(0))
+	got.until(t, "authenticated samples", func() bool { return len(got.samples[id]) >= 2 })
+	if !got.samples[id][0].Quality.Authenticated.Is(true) {
+		t.Errorf("quality %+v, want authenticated", got.samples[id][0].Quality)
+	}
+	got = newCollector(t, distrusting, shiftedClock(0))
+	got.until(t, "no keys", func() bool {
+		r := got.reports[id]
+		return r.Condition == sources.Unsynchronised && strings.HasPrefix(r.Detail, "NTS keys are not established")
+	})
+	if n := len(got.samples[id]); n != 0 {
+		t.Errorf("%d samples without keys", n)
+	}
+}
+
+// writeCertificate makes a self-signed certificate for an address, readable by chronyd's user.
+func writeCertificate(t *testing.T, dir, address string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.ParseIP(address)}, IsCA: true, BasicConstraintsValid: true}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}
+
+func freeTCPPort(t *testing.T, address string) int {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // A symmetric key is seen as authentication; a key that is missing in the key file as a source that

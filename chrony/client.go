@@ -59,7 +59,7 @@ func (c *Client) dial() error {
 	}
 	conn, err := net.DialUnix("unixgram", &net.UnixAddr{Name: c.local, Net: "unixgram"}, &net.UnixAddr{Name: c.remote, Net: "unixgram"})
 	if err != nil {
-		os.Remove(c.local) // bound or not: the error that matters is the one above
+		_ = os.Remove(c.local) // bound or not: the error that matters is the one above
 		return err
 	}
 	// The directory keeps others out; chronyd's user is not ours.
@@ -80,8 +80,12 @@ func (c *Client) do(ctx context.Context, cmd command, body []byte) ([]byte, erro
 		if reply, err = c.try(ctx, cmd, body); err == nil {
 			return reply, nil
 		}
+		if ctx.Err() != nil {
+			err = ctx.Err()
+			break
+		}
 		var refused *StatusError
-		if errors.As(err, &refused) || ctx.Err() != nil {
+		if errors.As(err, &refused) {
 			break
 		}
 		c.Close() // whatever is wrong with this socket, the next one is new
@@ -97,16 +101,13 @@ func (c *Client) try(ctx context.Context, cmd command, body []byte) ([]byte, err
 	if err := c.dial(); err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(c.timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := c.conn.SetDeadline(deadline); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(c.timeout)); err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func(conn *net.UnixConn) func() {
-		return func() { conn.SetDeadline(time.Unix(1, 0)) } // wakes the read below
-	}(c.conn))
+	conn := c.conn
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.SetDeadline(time.Unix(1, 0)) // wakes the read below; a closed socket needs no waking
+	})
 	defer stop()
 
 	c.sequence++

@@ -49,13 +49,14 @@ type counters struct {
 	fruitless uint32
 }
 
-// advance takes the counters of one poll. Numbers that fall are those of a chronyd started again.
-func (c *counters) advance(n NTPData, now timescale.Instant) {
+// advance takes the counters of one poll, and whether the dump had a new sample: before chrony 4.3
+// there is no count of good packets. Numbers that fall are those of a chronyd started again.
+func (c *counters) advance(n NTPData, gained bool, now timescale.Instant) {
 	if n.Received > c.last.Received || n.Received < c.last.Received && n.Received > 0 {
 		c.heardAt = sources.Some(now)
 	}
 	switch {
-	case n.Good != c.last.Good:
+	case gained, n.Good != c.last.Good:
 		c.fruitless = 0
 	case n.Valid > c.last.Valid:
 		c.fruitless += n.Valid - c.last.Valid

@@ -57,18 +57,29 @@ func TestCondition(t *testing.T) {
 // Counters that fall are those of a chronyd started again: what it has heard, it has heard now.
 func TestCountersOfARestart(t *testing.T) {
 	var c counters
-	c.advance(NTPData{Received: 100, Valid: 100, Good: 90}, 1)
-	c.advance(NTPData{Received: 100, Valid: 100, Good: 90}, 2)
+	c.advance(NTPData{Received: 100, Valid: 100, Good: 90}, false, 1)
+	c.advance(NTPData{Received: 100, Valid: 100, Good: 90}, false, 2)
 	if !c.heardAt.Is(1) || !c.validAt.Is(1) {
 		t.Errorf("nothing new, and yet heard at %s", c.heardAt)
 	}
-	c.advance(NTPData{}, 3)
+	c.advance(NTPData{}, false, 3)
 	if !c.heardAt.Is(1) {
 		t.Errorf("heard at %s of a chronyd that has heard nothing", c.heardAt)
 	}
-	c.advance(NTPData{Received: 5, Valid: 5}, 4)
+	c.advance(NTPData{Received: 5, Valid: 5}, false, 4)
 	if !c.heardAt.Is(4) || !c.validAt.Is(4) || c.fruitless != 5 {
 		t.Errorf("heard at %s, valid at %s, %d fruitless, want 4, 4, 5", c.heardAt, c.validAt, c.fruitless)
+	}
+}
+
+// chrony 4.1 and 4.2 do not count good packets: a new sample in the dump is as good.
+func TestFruitlessRepliesWithoutACountOfGoodOnes(t *testing.T) {
+	var c counters
+	c.advance(NTPData{Valid: 7}, false, 1)
+	c.advance(NTPData{Valid: 9}, true, 2)
+	c.advance(NTPData{Valid: 12}, false, 3)
+	if c.fruitless != 3 {
+		t.Errorf("%d fruitless replies, want 3", c.fruitless)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// dumpVersion is the first line of a dump file in chrony 4.0 to 4.8.
+// dumpVersion is the first line of a dump file in chrony 4.1 to 4.8.
 const dumpVersion = "SRC0"
 
 // The limits of a dump. chronyd keeps at most 64 samples of a source; values beyond the others are

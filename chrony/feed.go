@@ -30,6 +30,11 @@ type sockSample struct {
 // Feed is the reference clock of a chronyd: it says, over and over, how far the system clock is
 // from the truth. For the measuring engine that is 0, by definition.
 type Feed struct {
+	// Ready tells whether the system clock is fit to be a reference; nil: always. While it is
+	// not, nothing is fed: a chronyd that was never fed tells its clients that it is not
+	// synchronised, and one that no longer is shows them a root dispersion that grows.
+	Ready func() bool
+
 	path     string
 	offset   func() time.Duration
 	interval time.Duration
@@ -76,9 +81,12 @@ func (f *Feed) report(err error) {
 	f.log.Info("chronyd takes reference samples again", "socket", f.path)
 }
 
-// send delivers one sample taken at now, dialling first where needed. A chronyd that does not
+// send delivers one sample taken at now, unless the clock is not ready, dialling first where needed. A chronyd that does not
 // read delays it by one interval at most.
 func (f *Feed) send(now time.Time) error {
+	if f.Ready != nil && !f.Ready() {
+		return nil
+	}
 	if f.conn == nil {
 		conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: f.path, Net: "unixgram"})
 		if err != nil {

@@ -3,10 +3,10 @@ package chrony
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"math"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -16,7 +16,7 @@ import (
 func TestEncodeSample(t *testing.T) {
 	p := encodeSample(time.Unix(1_700_000_000, 123_456_789), 15*time.Millisecond)
 	if len(p) != 40 {
-		t.Skipf("%d bytes: not a 64-bit machine", len(p))
+		t.Fatalf("%d bytes, want 40", len(p))
 	}
 	u64, u32 := binary.NativeEndian.Uint64, binary.NativeEndian.Uint32
 	if u64(p) != 1_700_000_000 || u64(p[8:]) != 123_456 || math.Float64frombits(u64(p[16:])) != 0.015 {
@@ -40,17 +40,45 @@ func TestFeedFollowsChronyd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		p := make([]byte, 100)
 		n, err := conn.Read(p)
 		if err != nil || n != len(encodeSample(time.Now(), 0)) || math.Float64frombits(binary.NativeEndian.Uint64(p[16:])) != -1 {
 			t.Errorf("% x, %v", p[:n], err)
 		}
 		conn.Close()
-		os.Remove(path)
+		remove(t, path)
 	}
 	cancel()
-	if err := <-ended; err != context.Canceled {
+	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// A clock that is not ready is not fed.
+func TestFeedWaitsUntilReady(t *testing.T) {
+	path := filepath.Join(shortDir(t), "refclock.sock")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	f := NewFeed(path, nil, slog.New(slog.DiscardHandler))
+	defer f.hangUp()
+	ready := false
+	f.Ready = func() bool { return ready }
+	for _, want := range []bool{false, true} {
+		ready = want
+		if err := f.send(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 100)); (err == nil) != want {
+			t.Errorf("ready %v: read %v", want, err)
+		}
 	}
 }

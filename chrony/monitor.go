@@ -107,7 +107,9 @@ func (m *Monitor) Poll(ctx context.Context) sources.Update {
 	}
 	var update sources.Update
 	views, err := m.readSources(ctx)
-	m.noteTrouble(err)
+	if ctx.Err() == nil {
+		m.noteTrouble(err)
+	}
 	if err != nil {
 		m.reportAll(&update, "chronyd does not answer: "+err.Error())
 	} else {
@@ -224,8 +226,8 @@ func (m *Monitor) take(update *sources.Update, v view) {
 	}
 	now := m.clock.Now()
 	t.polled = true
-	t.counters.advance(v.ntp, now)
-	samples, err := m.newSamples(t, v)
+	samples, gained, err := m.newSamples(t, v)
+	t.counters.advance(v.ntp, gained, now)
 	update.Samples = append(update.Samples, samples...)
 
 	r := sources.Report{Source: v.id, At: now, Reach: sources.Some(v.source.Reach), Quality: packetQuality(v.ntp, v.auth)}
@@ -241,22 +243,22 @@ func (m *Monitor) take(update *sources.Update, v view) {
 	update.Reports = append(update.Reports, r)
 }
 
-// newSamples returns what the dump of a source has that it did not have before. An error may come
-// with samples: those before the cut of a truncated dump.
-func (m *Monitor) newSamples(t *track, v view) ([]sources.Sample, error) {
+// newSamples returns what the dump of a source has that it did not have before; gained is set when
+// there was anything, usable or not. An error may come with samples: those before the cut of a
+// truncated dump.
+func (m *Monitor) newSamples(t *track, v view) (out []sources.Sample, gained bool, err error) {
 	if !v.source.Address.Resolved() {
-		return nil, nil
+		return nil, false, nil
 	}
 	dump, err := readDump(m.config.DumpDir(), v.source.Address.IP)
 	if dump == nil {
-		return nil, err
+		return nil, false, err
 	}
 	fresh := t.unseen(dump.Samples)
 	t.remember(dump.Samples, err == nil)
 	if v.drifted.Abs() > maxCorrection {
-		return nil, err
+		return nil, len(fresh) > 0, err
 	}
-	var out []sources.Sample
 	quality := sampleQuality(dump, v.ntp, v.auth)
 	for _, s := range fresh {
 		at, localErr := m.clock.Local(s.RealtimeNS)
@@ -266,7 +268,7 @@ func (m *Monitor) newSamples(t *track, v view) ([]sources.Sample, error) {
 		}
 		out = append(out, NewSample(v.id, s, at, quality))
 	}
-	return out, err
+	return out, len(fresh) > 0, err
 }
 
 // unseen returns the samples that the last dump did not have.

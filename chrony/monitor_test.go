@@ -159,14 +159,14 @@ func TestMonitorNamesBadDumps(t *testing.T) {
 		}
 	}
 	path := filepath.Join(m.config.DumpDir(), "192.0.2.1.dat")
-	os.Remove(path)
+	remove(t, path)
 	if err := os.Symlink("/etc/passwd", path); err != nil {
 		t.Fatal(err)
 	}
 	if detail := conditions(m.Poll(t.Context()))["ntp:a"]; !strings.Contains(detail, syscall.ELOOP.Error()) {
 		t.Errorf("link: %q", detail)
 	}
-	os.Remove(path)
+	remove(t, path)
 	if err := syscall.Mkfifo(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestMonitorWithoutChronyd(t *testing.T) {
 		t.Errorf("back: %q", got)
 	}
 	f.conn.Close()
-	os.Remove(m.config.CommandSocket())
+	remove(t, m.config.CommandSocket())
 	if got := conditions(m.Poll(t.Context()))["ntp:a"]; !strings.Contains(got, "no such file") {
 		t.Errorf("missing socket: %q", got)
 	}
