@@ -1,0 +1,167 @@
+package ptp
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/facebook/time/ptp/protocol"
+	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
+)
+
+// steadyHost is a host whose system clock is L, at an instant that the test sets.
+type steadyHost struct{ now timescale.Instant }
+
+func (h *steadyHost) Now() timescale.Instant                      { return h.now }
+func (h *steadyHost) Local(ns int64) (timescale.Instant, error)   { return timescale.Instant(ns), nil }
+func (h *steadyHost) FromMonotonicRaw(ns int64) timescale.Instant { return timescale.Instant(ns) }
+
+func monitor(h HostClock, change ...func(*Config)) *Monitor {
+	return NewMonitor(with(change...), h, Options{}, slog.New(slog.DiscardHandler))
+}
+
+func hardware(c *Config) { c.Mode, c.Interfaces = Hardware, []string{"eth0", "eth1"} }
+
+// play hands the monitor seconds of records from a simulated master that is off by step.
+func play(m *Monitor, n *network, from, to int64, wakeC chan struct{}) []sources.Sample {
+	var got []sources.Sample
+	for i := from; i < to; i++ {
+		s, d := n.sync(i*1e9), n.request(i*1e9+5e8)
+		got = append(got, m.received(Records{Syncs: []SyncRecord{{Parent: s.Parent, T1: s.T1, T2: int64(s.T2)}}}, wakeC).Samples...)
+		m.received(Records{Delays: []DelayRecord{{Parent: d.Parent, T3: int64(d.T3), T4: d.T4}}}, wakeC)
+	}
+	return got
+}
+
+func report(t *testing.T, u sources.Update, source sources.ID) sources.Report {
+	t.Helper()
+	for _, r := range u.Reports {
+		if r.Source == source {
+			return r
+		}
+	}
+	t.Fatalf("no report of %s in %+v", source, u)
+	return sources.Report{}
+}
+
+func TestSamplesAreUTCAndWaitForTheDataSetsOfTheirMaster(t *testing.T) {
+	h, wakeC := &steadyHost{}, make(chan struct{}, 1)
+	m, n := monitor(h), newNetwork(0)
+	n.step = 37 * time.Second // the master serves TAI
+	if got := play(m, n, 0, 10, wakeC); len(got) != 0 || len(wakeC) != 1 {
+		t.Errorf("%d samples before the first poll; woken: %d", len(got), len(wakeC))
+	}
+	m.polled(pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), func(s *Snapshot) { s.Parent.ParentPortIdentity = masterB })})
+	if got := play(m, n, 10, 20, wakeC); len(got) != 0 {
+		t.Errorf("%d samples with another master's data sets", len(got))
+	}
+	m.polled(pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated))})
+	got := play(m, n, 20, 30, wakeC)
+	if len(got) != 10 {
+		t.Fatalf("%d samples of 10 Syncs", len(got))
+	}
+	for _, s := range got {
+		if s.Offset.Abs() > 20*time.Microsecond || s.Source != "ptp:eth0:0" || !s.Quality.ClockClass.Is(6) || !s.Delay.Present() {
+			t.Errorf("sample %+v", s)
+		}
+	}
+	m.polled(pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), flags(flagPTPTimescale))})
+	if got := play(m, n, 30, 40, wakeC); len(got) != 0 {
+		t.Errorf("%d samples on TAI without a UTC offset", len(got))
+	}
+}
+
+func TestReportsFollowThePortAndTheSamples(t *testing.T) {
+	h, wakeC := &steadyHost{now: timescale.Instant(epoch)}, make(chan struct{}, 1)
+	m, n := monitor(h), newNetwork(0)
+	n.step = 37 * time.Second
+	uncalibrated := snapshot(state(protocol.PortStateUncalibrated))
+	check := func(what string, r pollResult, want sources.Condition, says string) {
+		t.Helper()
+		got := report(t, m.polled(r), "ptp:eth0:0")
+		if got.Condition != want || !strings.Contains(got.Detail, says) || got.At != h.now {
+			t.Errorf("%s: %d %q", what, got.Condition, got.Detail)
+		}
+	}
+	check("no engine", pollResult{err: errors.New("connection refused")}, sources.Unreachable, "connection refused")
+	check("listening", pollResult{snapshot: snapshot(state(protocol.PortStateListening))}, sources.Unreachable, "LISTENING")
+	check("no Sync yet", pollResult{snapshot: uncalibrated}, sources.Unsynchronised, "waiting for Sync")
+	m.received(Records{Syncs: []SyncRecord{{Parent: masterA, T1: epoch, T2: epoch}}}, wakeC)
+	check("no delay yet", pollResult{snapshot: uncalibrated}, sources.Unsynchronised, "1 Sync received, waiting for Delay_Resp")
+	play(m, n, 1, 20, wakeC)
+	h.now = n.local(20e9)
+	check("measuring", pollResult{snapshot: uncalibrated}, sources.Measuring, "UNCALIBRATED")
+	h.now = n.local(26e9)
+	check("Sync stopped", pollResult{snapshot: uncalibrated}, sources.Unsynchronised, "last measurement 7s ago: 0 Sync received since")
+	check("TAI unknown", pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), flags(flagPTPTimescale))}, sources.Unsynchronised, "utc_offset")
+	play(m, n, 26, 28, wakeC)
+	check("engine lost", pollResult{err: errors.New("no answer")}, sources.Unreachable, "no answer")
+	h.now = n.local(28e9)
+	check("a new engine has to measure first", pollResult{snapshot: uncalibrated}, sources.Unsynchronised, "no measurement yet")
+}
+
+func TestPeerToPeerTakesTheLinkDelayFromThePort(t *testing.T) {
+	h, wakeC := &steadyHost{now: timescale.Instant(epoch)}, make(chan struct{}, 1)
+	m, n := monitor(h, func(c *Config) { c.DelayMechanism = "P2P" }), newNetwork(0)
+	m.polled(pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), flags(0))})
+	if got := play(m, n, 0, 10, wakeC); len(got) != 0 {
+		t.Errorf("%d samples before the peer delay is known", len(got))
+	}
+	m.polled(pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), flags(0), func(s *Snapshot) { s.Ports[0].Data.PeerMeanPathDelay = protocol.TimeInterval(40_000 << 16) })})
+	got := play(m, n, 10, 20, wakeC)
+	if len(got) != 10 || !got[0].Delay.Is(80*time.Microsecond) {
+		t.Errorf("samples %+v", got)
+	}
+}
+
+func TestHardwareSamplesComeFromThePHCOfTheActivePort(t *testing.T) {
+	h := &steadyHost{now: 1e9}
+	m := monitor(h, hardware)
+	second := func(s *Snapshot) {
+		s.Ports = []PortStatus{{Data: PortDataSet{PortState: protocol.PortStatePassive}}, {Data: PortDataSet{PortState: protocol.PortStateSlave, DelayMechanism: 1}}}
+	}
+	u := m.polled(pollResult{snapshot: snapshot(second)})
+	if r := report(t, u, "ptp:eth0:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "PASSIVE") {
+		t.Errorf("the other port: %+v", r)
+	}
+	if r := report(t, u, "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "not locked") {
+		t.Errorf("before the second poll: %+v", r)
+	}
+	if u := m.read(phcResult{reading: phcAt(1, 37*time.Second)}); len(u.Samples) != 0 {
+		t.Errorf("a sample of an unlocked PHC: %+v", u)
+	}
+	m.polled(pollResult{snapshot: snapshot(second)})
+	u = m.read(phcResult{reading: phcAt(2, 37*time.Second+700)})
+	want := []sources.Sample{{
+		Source: "ptp:eth1:0", At: 2e9, Offset: 700, Delay: sources.Some(3 * time.Microsecond), Dispersion: 240,
+		Quality: quality(snapshot()),
+	}}
+	if diff := cmp.Diff(want, u.Samples); diff != "" {
+		t.Error(diff)
+	}
+	h.now = 2.5e9
+	if r := report(t, m.polled(pollResult{snapshot: snapshot(second)}), "ptp:eth1:0"); r.Condition != sources.Measuring {
+		t.Errorf("while reading: %+v", r)
+	}
+	m.read(phcResult{err: errors.New("open PHC of eth0: gone")})
+	if r := report(t, m.polled(pollResult{snapshot: snapshot(second)}), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "gone") {
+		t.Errorf("without the device: %+v", r)
+	}
+}
+
+func TestOptionsAreBounded(t *testing.T) {
+	for _, c := range []struct{ in, want Options }{
+		{Options{}, Options{time.Second, time.Second}},
+		{Options{Poll: 1, PHC: 1}, Options{100 * time.Millisecond, 62500 * time.Microsecond}},
+		{Options{Poll: 2 * time.Second, PHC: 125 * time.Millisecond}, Options{2 * time.Second, 125 * time.Millisecond}},
+	} {
+		if got := c.in.withDefaults(); got != c.want {
+			t.Errorf("%+v becomes %+v", c.in, got)
+		}
+	}
+}
