@@ -81,7 +81,11 @@ func privateDir(t *testing.T) (dir, account string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	u, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -138,8 +142,8 @@ func startChronyd(t *testing.T, c Config) *chronyd {
 
 func (d *chronyd) kill() {
 	if d.cmd.ProcessState == nil {
-		d.cmd.Process.Kill()
-		d.cmd.Wait()
+		_ = d.cmd.Process.Kill() // it may have ended by itself
+		_ = d.cmd.Wait()         // killed, by us
 	}
 }
 
@@ -193,7 +197,7 @@ func startFeed(t *testing.T, path string, offset func() time.Duration) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		NewFeed(path, offset, slog.New(slog.DiscardHandler)).Run(ctx)
+		_ = NewFeed(path, offset, slog.New(slog.DiscardHandler)).Run(ctx) // ends with ctx alone
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 }
