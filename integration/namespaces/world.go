@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -17,6 +18,7 @@ type World struct {
 	end        context.CancelFunc
 	links      int
 	nodes      []*node
+	dirs       []string
 	processes  []*Process
 	conditions []condition
 	helpers    sync.WaitGroup
@@ -36,6 +38,13 @@ func New(ctx context.Context) (*World, error) {
 	w := &World{}
 	w.ctx, w.end = context.WithCancel(ctx)
 	return w, nil
+}
+
+// Dir makes a directory that vanishes with the world, readable by every user.
+func (w *World) Dir(name string) (string, error) {
+	dir := filepath.Join(workDir, name)
+	w.dirs = append(w.dirs, dir)
+	return dir, os.Mkdir(dir, 0o755)
 }
 
 // Start runs a program on the host until the world ends. What it prints is kept for Report and copied
@@ -122,6 +131,9 @@ func (w *World) Close() error {
 	var errs []error
 	for _, n := range w.nodes {
 		errs = append(errs, n.close())
+	}
+	for _, dir := range w.dirs {
+		errs = append(errs, os.RemoveAll(dir))
 	}
 	return errors.Join(errs...)
 }
