@@ -10,6 +10,15 @@ type Backoff struct {
 	Max time.Duration
 	// ResetAfter is how long a child must have run well for the count to begin anew.
 	ResetAfter time.Duration
+	// QuarantineAfter is the number of failures in a row from which on the child is in quarantine: the
+	// nominal wait is Quarantine then, or Max where that is longer. 0: never.
+	QuarantineAfter int
+	Quarantine      time.Duration
+}
+
+// Quarantined reports whether a child with so many failures in a row is in quarantine.
+func (b Backoff) Quarantined(failures int) bool {
+	return b.QuarantineAfter > 0 && failures >= b.QuarantineAfter
 }
 
 // jitterSpan is the width of the jitter as a part of the nominal wait: 0.75 to 1.25 times. Children
@@ -19,15 +28,22 @@ const jitterSpan = 0.5
 // Delay returns the wait before the next start after the given number of failures in a row, at
 // least 1. u in [0, 1) places it within the jitter: 0.75 to 1.25 times the nominal wait.
 func (b Backoff) Delay(failures int, u float64) time.Duration {
+	return time.Duration(float64(b.nominal(failures)) * (1 - jitterSpan/2 + jitterSpan*u))
+}
+
+// nominal is the wait without the jitter.
+func (b Backoff) nominal(failures int) time.Duration {
+	if b.Quarantined(failures) {
+		return max(b.Quarantine, b.Max)
+	}
 	nominal := min(b.Min, b.Max)
 	for range failures - 1 {
 		if nominal > b.Max/2 {
-			nominal = b.Max
-			break
+			return b.Max
 		}
 		nominal *= 2
 	}
-	return time.Duration(float64(nominal) * (1 - jitterSpan/2 + jitterSpan*u))
+	return nominal
 }
 
 // Failures returns the number of failures in a row, this one included, of a child that had failed

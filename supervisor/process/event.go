@@ -20,6 +20,8 @@ const (
 	EventExited
 	// EventBackingOff: the next start is due after Delay.
 	EventBackingOff
+	// EventQuarantined: it has failed again and again; the next start is due only after Delay.
+	EventQuarantined
 	// EventRestarting: it is being stopped in order to be started again, because of Reason.
 	EventRestarting
 	// EventStuck: it has survived KILL for Delay, as a process in an uninterruptible wait does.
@@ -39,6 +41,8 @@ func (k EventKind) String() string {
 		return "exited"
 	case EventBackingOff:
 		return "backing-off"
+	case EventQuarantined:
+		return "quarantined"
 	case EventRestarting:
 		return "restarting"
 	case EventStuck:
@@ -66,7 +70,7 @@ type Event struct {
 	Err error
 	// Lines are what was said before EventStartFailed, such as a loader's complaint.
 	Lines []string
-	// Delay is the wait until the next start, of EventBackingOff, or how long a stuck child has been so.
+	// Delay is the wait until the next start, of EventBackingOff and EventQuarantined, or how long a stuck child has been so.
 	Delay time.Duration
 	// Reason is what Restart was called with, of EventRestarting.
 	Reason string
@@ -85,6 +89,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s is started again in %v", e.Name, e.Delay.Round(time.Millisecond))
 	case EventRestarting:
 		return fmt.Sprintf("%s is restarted: %s", e.Name, e.Reason)
+	case EventQuarantined:
+		return fmt.Sprintf("%s has failed again and again and is left alone for %v", e.Name, e.Delay.Round(time.Second))
 	case EventStuck:
 		return fmt.Sprintf("%s, process %d, has survived SIGKILL for %v", e.Name, e.PID, e.Delay)
 	case EventStopped:
@@ -106,7 +112,7 @@ func logEvent(log *slog.Logger, e Event) {
 		if !e.Exit.Asked {
 			level = slog.LevelWarn
 		}
-	case EventBackingOff, EventStuck:
+	case EventBackingOff, EventQuarantined, EventStuck:
 		attrs = append(attrs, "delay_s", e.Delay.Seconds())
 	case EventRestarting:
 		level = slog.LevelWarn

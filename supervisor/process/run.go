@@ -58,6 +58,7 @@ type Runner struct {
 	log      *slog.Logger
 	start    startFunc
 	restartC chan string
+	retryC   chan struct{}
 
 	mu       sync.Mutex
 	state    State
@@ -86,6 +87,7 @@ func New(spec Spec, options Options) *Runner {
 		log:      options.Logger.With("child", spec.Name),
 		start:    spawn,
 		restartC: make(chan string, 1),
+		retryC:   make(chan struct{}, 1),
 		state:    State{Name: spec.Name, Since: time.Now()},
 	}
 }
@@ -232,15 +234,26 @@ func (r *Runner) signal(c child, sig unix.Signal) {
 
 // backOff waits until the next start is due or ctx ends.
 func (r *Runner) backOff(ctx context.Context) {
-	delay := r.options.Backoff.Delay(r.State().Failures, r.jitter.Float64())
+	failures := r.State().Failures
+	delay := r.options.Backoff.Delay(failures, r.jitter.Float64())
 	next := time.Now().Add(delay)
-	r.update(PhaseBackingOff, func(s *State) { s.NextStart = next })
-	r.event(Event{Kind: EventBackingOff, Delay: delay})
+	phase, kind := PhaseBackingOff, EventBackingOff
+	if r.options.Backoff.Quarantined(failures) {
+		phase, kind = PhaseQuarantined, EventQuarantined
+	}
+	select {
+	case <-r.retryC: // meant for an earlier wait
+	default:
+	}
+	r.update(phase, func(s *State) { s.NextStart = next })
+	r.event(Event{Kind: kind, Delay: delay})
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	restarts := 0
 	select {
 	case <-timer.C:
+		restarts = 1
+	case <-r.retryC:
 		restarts = 1
 	case <-ctx.Done():
 	}
@@ -258,6 +271,21 @@ func (r *Runner) Restart(reason string) bool {
 	}
 	select {
 	case r.restartC <- reason:
+	default: // asked for already
+	}
+	return true
+}
+
+// Retry ends the wait of a child that backs off or is in quarantine, because what made it fail may have
+// changed. It reports whether there was one, and it waits for nothing.
+func (r *Runner) Retry() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.Phase != PhaseBackingOff && r.state.Phase != PhaseQuarantined {
+		return false
+	}
+	select {
+	case r.retryC <- struct{}{}:
 	default: // asked for already
 	}
 	return true

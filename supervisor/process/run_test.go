@@ -382,3 +382,38 @@ func TestASpecThatCanNeverRunIsRefusedAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAChildThatFailsAgainAndAgainIsLeftAloneForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{lives: []time.Duration{-1, 1, -1, 1, 1, 1}, diesOf: unix.SIGTERM}
+		r, events, stop := s.run(Options{Backoff: Backoff{
+			Min: time.Second, Max: 4 * time.Second, ResetAfter: time.Minute, QuarantineAfter: 3, Quarantine: 10 * time.Minute,
+		}})
+		time.Sleep(5 * time.Minute)
+		last := events()[len(events())-1]
+		if last.Kind != EventQuarantined || last.Delay < 7*time.Minute {
+			t.Errorf("after three failures: %v, want the quarantine", last)
+		}
+		if st := r.State(); st.Phase != PhaseQuarantined || st.Failures != 3 {
+			t.Errorf("state %+v, want quarantined after 3 failures", st)
+		}
+		if !r.Retry() || !r.Retry() {
+			t.Error("a child in quarantine cannot be asked to retry")
+		}
+		synctest.Wait()
+		if got := len(s.children); got != 2 {
+			t.Errorf("%d children after the retry, want 2", got)
+		}
+		time.Sleep(5 * time.Minute)
+		if st := r.State(); st.Phase != PhaseQuarantined || st.Failures != 4 {
+			t.Errorf("a failure after the retry: %+v, want the quarantine again, without a second retry", st)
+		}
+		time.Sleep(time.Hour)
+		if st := r.State(); st.Phase != PhaseRunning || r.Retry() {
+			t.Errorf("state %+v, want running and nothing to retry", st)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -17,6 +17,8 @@ const (
 	PhaseStopping
 	// PhaseBackingOff: there is no child; the next start is due at State.NextStart.
 	PhaseBackingOff
+	// PhaseQuarantined: as PhaseBackingOff, with a long wait after failure upon failure.
+	PhaseQuarantined
 	// PhaseFailed: there is no child and there will be none, because the Spec cannot be run; or the
 	// child survived KILL when it had to stop.
 	PhaseFailed
@@ -35,6 +37,8 @@ func (p Phase) String() string {
 		return "stopping"
 	case PhaseBackingOff:
 		return "backing-off"
+	case PhaseQuarantined:
+		return "quarantined"
 	case PhaseFailed:
 		return "failed"
 	}
