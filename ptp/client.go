@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/facebook/time/ptp/protocol"
 )
@@ -106,13 +107,24 @@ func (c *Client) Close() error {
 // for any port. The wait ends with ctx. Errors: a *StatusError when ptp4l refused, the context's
 // when it did not answer, ENOENT or ECONNREFUSED when it is not there.
 func (c *Client) Get(ctx context.Context, port uint16, id protocol.ManagementID) (Message, error) {
+	return c.request(ctx, protocol.GET, port, id, nil)
+}
+
+// Subscribe asks for a notification of each change of a port's state and, from 4.0 on, of the
+// parent, for whole seconds. It has to be renewed before they are over, and after a restart.
+func (c *Client) Subscribe(ctx context.Context, d time.Duration) error {
+	_, err := c.request(ctx, protocol.SET, 1, idSubscribeEventsNP, subscription(d))
+	return err
+}
+
+func (c *Client) request(ctx context.Context, action protocol.Action, port uint16, id protocol.ManagementID, data []byte) (Message, error) {
 	target := protocol.PortIdentity{ClockIdentity: anyClock, PortNumber: port}
 	sequence, req, err := c.expect(port, id)
 	if err != nil {
 		return Message{}, err
 	}
 	defer c.forget(sequence)
-	if err := c.send(ctx, encodeGet(target, c.domain, sequence, id)); err != nil {
+	if err := c.send(ctx, encodeRequest(action, target, c.domain, sequence, id, data)); err != nil {
 		return Message{}, err
 	}
 	select {

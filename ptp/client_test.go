@@ -193,3 +193,28 @@ func TestAPollNeedsTheDataSetsAndDoesWithoutTheRest(t *testing.T) {
 		t.Errorf("%+v, %v", s.Ports, err)
 	}
 }
+
+func TestASubscriptionIsAcknowledgedAndNotificationsArrive(t *testing.T) {
+	dir := t.TempDir()
+	startFakeEngine(t, filepath.Join(dir, "e.sock"), func(q []byte) [][]byte {
+		data := q[managementSize+tlvHeadSize+tlvIDSize:]
+		if q[offAction] != byte(protocol.SET) || len(data) != 66 || data[1] != 60 || data[2] != 0b101 {
+			t.Errorf("subscription % x", q)
+		}
+		ack, change := append([]byte(nil), q...), capture(t, "port_data_set")
+		ack[offAction] = byte(protocol.RESPONSE)
+		return [][]byte{ack, change}
+	})
+	c := dial(t, dir)
+	if err := c.Subscribe(short(t), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case m := <-c.Notifications():
+		if m.ID != idPortDataSet {
+			t.Errorf("notification %+v", m)
+		}
+	case <-time.After(time.Second):
+		t.Error("no notification")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/facebook/time/ptp/protocol"
 )
@@ -77,12 +78,8 @@ func (e *StatusError) Error() string {
 // Unwrap lets errors.Is compare with protocol.ErrorNotSupported and its like.
 func (e *StatusError) Unwrap() error { return e.Code }
 
-// encodeGet builds a GET of one data set. boundaryHops is 0: the request never leaves this host
-// (pmc's default of 1 has ptp4l forward it to the network).
-func encodeGet(target protocol.PortIdentity, domain uint8, sequence uint16, id protocol.ManagementID) []byte {
-	return encodeRequest(protocol.GET, target, domain, sequence, id, nil)
-}
-
+// encodeRequest builds a request for one management TLV. boundaryHops is 0: it never leaves this
+// host (pmc's default of 1 has ptp4l forward it to the network).
 func encodeRequest(action protocol.Action, target protocol.PortIdentity, domain uint8, sequence uint16, id protocol.ManagementID, data []byte) []byte {
 	b := make([]byte, managementSize+tlvHeadSize+tlvIDSize, managementSize+tlvHeadSize+tlvIDSize+len(data))
 	b = append(b, data...)
@@ -100,6 +97,18 @@ func encodeRequest(action protocol.Action, target protocol.PortIdentity, domain 
 	be.PutUint16(b[managementSize+2:], uint16(tlvIDSize+len(data)))
 	be.PutUint16(b[managementSize+tlvHeadSize:], uint16(id))
 	return b
+}
+
+// The events of SUBSCRIBE_EVENTS_NP, by bit number; 3.1 knows the first two only.
+const (
+	notifyPortState     = 0
+	notifyParentDataSet = 2
+)
+
+// subscription is the data of SUBSCRIBE_EVENTS_NP: seconds, then 512 event bits.
+func subscription(d time.Duration) []byte {
+	b := binary.BigEndian.AppendUint16(nil, uint16(d/time.Second))
+	return append(append(b, 1<<notifyPortState|1<<notifyParentDataSet), make([]byte, 63)...)
 }
 
 // parseManagement reads one datagram. A message that was understood as far as its header is

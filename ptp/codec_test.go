@@ -32,7 +32,7 @@ var captures = []string{
 }
 
 func TestARequestStaysOnThisHostAndNamesOnePort(t *testing.T) {
-	b := encodeGet(protocol.PortIdentity{ClockIdentity: anyClock, PortNumber: 3}, 24, 0x1234, idPortDataSet)
+	b := encodeRequest(protocol.GET, protocol.PortIdentity{ClockIdentity: anyClock, PortNumber: 3}, 24, 0x1234, idPortDataSet, nil)
 	m, err := parseManagement(b)
 	if err != nil {
 		t.Fatal(err)

@@ -165,8 +165,8 @@ func (x *Exchange) measure(s Sync, r rate) (Measurement, bool) {
 		return Measurement{}, false
 	}
 	own := time.Duration(math.Round(median(delays)))
-	rateError := time.Duration(r.SD * 1e-9 * float64(age) / 2)
-	if own < -negativeLeeway-4*rateError {
+	rateError := time.Duration(3 * r.SD * 1e-9 * float64(age) / 2) // three standard deviations: it is a promise
+	if own < -negativeLeeway-rateError {
 		x.Reset()
 		return Measurement{}, false
 	}

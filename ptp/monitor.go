@@ -2,6 +2,7 @@ package ptp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -34,6 +35,9 @@ const (
 	freshFactor = 4
 	freshMin    = 3 * time.Second
 	freshMax    = 30 * time.Second
+	// toleratedMisses polls may go unanswered on a busy host before the engine counts as hung. One
+	// that is gone is known at once, by its socket.
+	toleratedMisses = 2
 )
 
 // Monitor watches one ptp4l instance and reports one source per interface. It does not care whether
@@ -49,6 +53,7 @@ type Monitor struct {
 	phc      phcTracker
 	phcError error
 	snapshot *Snapshot // nil while ptp4l does not answer
+	missed   int       // consecutive polls that were not answered in time, while one was before
 	syncs    int       // Syncs since the last sample
 	fresh    freshness
 }
@@ -107,6 +112,11 @@ func (m *Monitor) Run(ctx context.Context, out chan<- sources.Update) error {
 // polled takes the outcome of a poll and reports on every source.
 func (m *Monitor) polled(r pollResult) sources.Update {
 	now := m.host.Now()
+	if errors.Is(r.err, context.DeadlineExceeded) && m.snapshot != nil && m.missed < toleratedMisses {
+		m.missed++
+		return sources.Update{}
+	}
+	m.missed = 0
 	if r.err != nil {
 		// What an engine that is gone measured does not make its successor fresh.
 		m.snapshot, m.syncs, m.fresh = nil, 0, freshness{}

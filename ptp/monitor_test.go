@@ -1,7 +1,9 @@
 package ptp
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -100,6 +102,13 @@ func TestReportsFollowThePortAndTheSamples(t *testing.T) {
 	check("Sync stopped", pollResult{snapshot: uncalibrated}, sources.Unsynchronised, "last measurement 7s ago: 0 Sync received since")
 	check("TAI unknown", pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), flags(flagPTPTimescale))}, sources.Unsynchronised, "utc_offset")
 	play(m, n, 26, 28, wakeC)
+	slow := pollResult{err: fmt.Errorf("poll: %w", context.DeadlineExceeded)}
+	for range toleratedMisses {
+		if u := m.polled(slow); len(u.Reports) != 0 {
+			t.Errorf("a late answer is reported: %+v", u)
+		}
+	}
+	check("no answer for long", slow, sources.Unreachable, "deadline exceeded")
 	check("engine lost", pollResult{err: errors.New("no answer")}, sources.Unreachable, "no answer")
 	h.now = n.local(28e9)
 	check("a new engine has to measure first", pollResult{snapshot: uncalibrated}, sources.Unsynchronised, "no measurement yet")

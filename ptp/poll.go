@@ -115,13 +115,16 @@ type poller struct {
 	interval time.Duration
 	log      *slog.Logger
 
-	client *Client
-	failed int // consecutive polls without an answer
+	client     *Client
+	failed     int       // consecutive polls without an answer
+	subscribed time.Time // of the last subscription to notifications
 }
 
 const (
 	// redialAfter consecutive failures the socket is bound anew: its file may have been replaced.
 	redialAfter = 5
+	// subscribeFor notifications are asked for, and renewed after half of it.
+	subscribeFor = 60 * time.Second
 	// wakeSpacing is the shortest time between polls, however often it is woken.
 	wakeSpacing = 100 * time.Millisecond
 )
@@ -167,10 +170,25 @@ func (p *poller) poll(ctx context.Context) pollResult {
 	s, err := poll(ctx, p.client, len(p.cfg.Interfaces))
 	if err != nil {
 		p.failed++
+		p.subscribed = time.Time{} // the next engine does not know of it
 		return pollResult{err: err}
 	}
 	p.failed = 0
+	p.subscribe(ctx)
 	return pollResult{snapshot: s}
+}
+
+// subscribe asks to be told of changes at once. Without it, the next poll finds them.
+func (p *poller) subscribe(ctx context.Context) {
+	if time.Since(p.subscribed) < subscribeFor/2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	p.subscribed = time.Now()
+	if err := p.client.Subscribe(ctx, subscribeFor); err != nil {
+		p.log.Debug("no notifications from ptp4l", "error", err)
+	}
 }
 
 // notified is ready when ptp4l sent something unasked: a state changed, so look at once.

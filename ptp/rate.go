@@ -26,7 +26,7 @@ type rate struct {
 	SD  float64 // one standard deviation, in ppb
 }
 
-// ratio converts an interval on L to the master's timescale.
+// scale converts an interval on L to nanoseconds on the master's timescale.
 func (r rate) scale(d time.Duration) float64 { return float64(d) * (1 + r.PPB*1e-9) }
 
 // rateEstimator keeps the recent Syncs. The estimate is the median of slopes between Syncs half the

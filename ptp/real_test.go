@@ -367,10 +367,21 @@ func testComeAndGo(t *testing.T) {
 	w.until(t, "report that there is no engine", condition(sources.Unreachable, "ptp4l does not answer"))
 	engine := l.startEngine()
 	w.until(t, "report that no master is heard", condition(sources.Unreachable, "LISTENING"))
+	told, err := DialManagement(filepath.Join(l.dir, "told.sock"), l.cfg.EngineSocket(), 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	if err := told.Subscribe(t.Context(), time.Minute); err != nil {
+		t.Errorf("subscribe: %v", err)
+	}
 	gm := l.startGrandmaster()
 	_, r := w.until(t, "measurement", condition(sources.Measuring, "UNCALIBRATED"))
 	if !r.Quality.ClockClass.Is(248) || !r.Quality.StepsRemoved.Is(1) || !r.Quality.PTPTimescale.Is(false) || len(r.Quality.Reference) != 18 {
 		t.Errorf("quality of a plain ptp4l grandmaster is %+v", r.Quality)
+	}
+	if len(told.Notifications()) == 0 {
+		t.Error("no notification when the port left LISTENING")
 	}
 	engine.stop()
 	w.until(t, "report that the engine is gone", condition(sources.Unreachable, "ptp4l does not answer"))

@@ -56,7 +56,7 @@ const (
 	// txTimestampTimeout: ptp4l 3.1's default of 1 ms sends ports of busy hosts to FAULTY; waiting
 	// longer costs nothing unless a stamp is really lost.
 	txTimestampTimeout = 50 * time.Millisecond
-	// faultResetInterval: a port that went FAULTY tries again after 2^2 s, not after the default
+	// faultResetLog2: a port that went FAULTY tries again after 2^2 s, not after the default
 	// 2^4 s; the arbiter waits for it meanwhile.
 	faultResetLog2 = 2
 	// unixPathMax is what sun_path holds, less its terminator (unix(7)).
@@ -111,7 +111,7 @@ func (c Config) global() []setting {
 		{"kernel_leap", "0"},
 		{"tx_timestamp_timeout", fmt.Sprint(txTimestampTimeout.Milliseconds())},
 		{"fault_reset_interval", fmt.Sprint(faultResetLog2)},
-		{"summary_interval", "20"},
+		{"summary_interval", "20"}, // 2^20 s: ptp4l's log keeps to transitions
 		{"uds_address", c.EngineSocket()},
 	}
 	if !c.Version.Before(inclusiveNames) {
