@@ -4,7 +4,7 @@ import "time"
 
 // window is the number of samples in half of a minimum's memory: after a route change to a longer
 // path the old minimum is forgotten within two windows.
-const window = 32
+const window = 64
 
 // minimum is the smallest value of the last one to two windows.
 type minimum struct {

@@ -26,19 +26,20 @@ type TrackerConfig struct {
 // Tracker follows one source: samples go in, an estimate with an error bound comes out. It is a
 // value machine, not safe for concurrent use, and the same samples always give the same estimates.
 type Tracker struct {
-	cfg     TrackerConfig
-	started bool
-	base    time.Duration // offset that the filter's phase is relative to
-	filter  filter
-	noise   noise
-	delay   minimum
-	reading minimum
-	newest  Sample
-	heard   Optional[timescale.Instant] // newest sample looked at, held ones included
-	now     Optional[timescale.Instant]
-	held    suspects
-	track   uint32
-	samples int
+	cfg        TrackerConfig
+	started    bool
+	base       time.Duration // offset that the filter's phase is relative to
+	fit        fit
+	noise      noise
+	delay      minimum
+	usual      float64 // mean delay above the minimum, ns
+	resolution minimum
+	newest     Sample
+	heard      Optional[timescale.Instant] // newest sample looked at, held ones included
+	now        Optional[timescale.Instant]
+	held       suspects
+	track      uint32
+	samples    int
 }
 
 const (
@@ -69,7 +70,7 @@ func (t *Tracker) Observe(now timescale.Instant) { t.now = Some(now) }
 // behind the source has changed. What the source last said of itself is kept.
 func (t *Tracker) Reset() {
 	t.started, t.samples = false, 0
-	t.noise, t.delay, t.reading, t.held = noise{}, minimum{}, minimum{}, suspects{}
+	t.noise, t.delay, t.resolution, t.held = noise{}, minimum{}, minimum{}, suspects{}
 	t.track++
 }
 
@@ -119,7 +120,8 @@ func (t *Tracker) start(s Sample) {
 	t.noise = newNoise(t.priorSpread(s))
 	t.learnPath(s)
 	t.base = s.Offset
-	t.filter = newFilter(t.readingVariance(s), t.freqPriorSD())
+	t.usual = 0
+	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), t.freqPriorSD())
 	t.started, t.samples, t.newest = true, 1, s
 }
 
@@ -137,8 +139,9 @@ func (t *Tracker) freqPriorSD() float64 { return t.cfg.MaxFrequencyPPM * 1000 / 
 func (t *Tracker) learnPath(s Sample) {
 	if d, ok := s.Delay.Get(); ok {
 		t.delay.add(d)
+		t.usual += (float64(t.delay.excess(d)) - t.usual) / float64(min(t.delay.count, memory))
 	}
-	t.reading.add(s.Dispersion)
+	t.resolution.add(s.Dispersion)
 }
 
 // readingVariance is the variance of one reading in ns^2: the learnt spread, widened by the delay
@@ -146,30 +149,24 @@ func (t *Tracker) learnPath(s Sample) {
 // above the usual, a half-width of a uniform error.
 func (t *Tracker) readingVariance(s Sample) float64 {
 	queueing := float64(t.delay.excess(s.Delay.Or(0))) / 2
-	resolution := float64(t.reading.excess(s.Dispersion))
+	resolution := float64(t.resolution.excess(s.Dispersion))
 	return t.noise.variance + queueing*queueing + resolution*resolution/3
 }
 
 // judge predicts the sample and takes it when it is near enough.
 func (t *Tracker) judge(s Sample) Verdict {
 	dt := secondsBetween(t.newest.At, s.At)
-	f := t.filter
-	f.predict(dt, t.noise.wander)
+	predicted := t.fit.best.after(dt, t.fit.wander())
 	t.learnPath(s)
-	r := t.readingVariance(s)
-	innovation := subtract(s.Offset, t.base) - f.phase
-	predicted := f.p00 + r
-	t.noise.learnSpread(innovation, predicted)
-	if math.Abs(innovation) > gateSD*math.Sqrt(predicted) {
-		return t.hold(s, innovation, math.Sqrt(predicted))
+	spread := predicted.p00 + t.readingVariance(s)
+	r := t.reading(s, dt)
+	innovation := r.phase - predicted.phase
+	t.noise.learn(innovation, spread)
+	if math.Abs(innovation) > gateSD*math.Sqrt(spread) {
+		t.fit.teach(r)
+		return t.hold(s, innovation, math.Sqrt(spread))
 	}
-	t.noise.learnWander(innovation, predicted)
-	f.update(f.phase+innovation, r)
-	t.filter = f
-	t.rebase()
-	t.samples++
-	t.newest = s
-	t.held = suspects{}
+	t.take(s, r)
 	if !t.plausible() {
 		t.restart([]Sample{s})
 		return Verdict{Restarted, "frequency beyond belief"}
@@ -177,18 +174,43 @@ func (t *Tracker) judge(s Sample) Verdict {
 	return Verdict{Outcome: Accepted}
 }
 
-// rebase keeps the filter's phase small, so that it holds nanoseconds whatever the offset.
+// reading is the sample as the filters see it, dt seconds after the newest.
+func (t *Tracker) reading(s Sample, dt float64) reading {
+	r := reading{dt: dt, phase: subtract(s.Offset, t.base)}
+	resolution := float64(t.resolution.excess(s.Dispersion))
+	r.extra = resolution * resolution / 3
+	if t.usual > 0 {
+		r.excess = min(float64(t.delay.excess(s.Delay.Or(0)))/t.usual, maxExcess)
+	}
+	return r
+}
+
+// maxExcess is the delay above the minimum, in units of the usual, beyond which a reading says
+// nothing more anyhow.
+const maxExcess = 1e3
+
+// take enters the reading of a believed sample.
+func (t *Tracker) take(s Sample, r reading) {
+	t.fit.add(r)
+	t.rebase()
+	t.samples++
+	t.newest = s
+	t.held = suspects{}
+}
+
+// rebase keeps the phases small, so that they hold nanoseconds whatever the offset.
 func (t *Tracker) rebase() {
-	whole := duration(t.filter.phase)
+	whole := duration(t.fit.best.phase)
 	t.base = addFloat(t.base, float64(whole))
-	t.filter.phase -= float64(whole)
+	t.fit.shift(float64(whole))
 }
 
 // plausible reports whether the state is finite and the frequency within what a source and an
 // oscillator can differ by; beyond twice the configured limit the samples are no track.
 func (t *Tracker) plausible() bool {
-	limit := 2*t.cfg.MaxFrequencyPPM*1000 + gateSD*math.Sqrt(t.filter.p11)
-	return math.Abs(t.filter.freq) <= limit && !math.IsNaN(t.filter.phase)
+	b := t.fit.best
+	limit := 2*t.cfg.MaxFrequencyPPM*1000 + gateSD*math.Sqrt(b.p11)
+	return math.Abs(b.freq) <= limit && !math.IsNaN(b.phase)
 }
 
 // hold keeps an outlier as evidence, and starts again when there is enough of it.
@@ -209,7 +231,7 @@ func (t *Tracker) restart(evidence []Sample) {
 	spread := scatter(evidence)
 	t.track++
 	t.held = suspects{}
-	t.delay, t.reading = minimum{}, minimum{}
+	t.delay, t.resolution = minimum{}, minimum{}
 	for i, s := range evidence {
 		if i == 0 {
 			t.start(s)
@@ -217,12 +239,7 @@ func (t *Tracker) restart(evidence []Sample) {
 			continue
 		}
 		t.learnPath(s)
-		r := t.readingVariance(s)
-		t.filter.predict(secondsBetween(t.newest.At, s.At), t.noise.wander)
-		t.filter.update(subtract(s.Offset, t.base), r)
-		t.rebase()
-		t.newest = s
-		t.samples++
+		t.take(s, t.reading(s, secondsBetween(t.newest.At, s.At)))
 	}
 }
 
@@ -232,17 +249,17 @@ func (t *Tracker) Estimate(at timescale.Instant) (Estimate, bool) {
 		return Estimate{}, false
 	}
 	dt := secondsBetween(t.newest.At, at)
-	f := t.filter
-	f.predict(dt, t.noise.wander)
+	wander := t.fit.wander()
+	b := t.fit.best.after(dt, wander)
 	e := Estimate{
 		At:         at,
-		Offset:     addFloat(t.base, f.phase),
-		FreqPPB:    f.freq,
-		WanderPPB:  t.noise.wander,
-		OffsetSD:   duration(math.Sqrt(f.p00)),
-		FreqSDPPB:  math.Sqrt(f.p11),
+		Offset:     addFloat(t.base, b.phase),
+		FreqPPB:    b.freq,
+		WanderPPB:  math.Sqrt(wander),
+		OffsetSD:   duration(math.Sqrt(b.p00)),
+		FreqSDPPB:  math.Sqrt(b.p11),
 		Jitter:     duration(math.Sqrt(t.noise.variance)),
-		Terms:      t.terms(math.Sqrt(t.filter.p00), math.Sqrt(f.p00)),
+		Terms:      t.terms(math.Sqrt(t.fit.best.p00), math.Sqrt(b.p00)),
 		Track:      t.track,
 		Suspects:   t.held.count,
 		Samples:    t.samples,

@@ -426,8 +426,22 @@ func checkEstimate(t *testing.T, tr *Tracker, at timescale.Instant) {
 			t.Fatalf("not an uncertainty: %+v", e)
 		}
 	}
-	if f := tr.filter; !(f.p00 > 0) || !(f.p11 > 0) || !(f.p01*f.p01 <= f.p00*f.p11*(1+1e-9)) {
-		t.Fatalf("not a covariance: %+v", f)
+	checkCovariance(t, tr.fit.best)
+	for _, m := range tr.fit.direct.models {
+		checkCovariance(t, m.belief)
+	}
+	if b := tr.fit.blocks; b != nil {
+		checkCovariance(t, b.belief())
+		for _, m := range b.bank.models {
+			checkCovariance(t, m.belief)
+		}
+	}
+}
+
+func checkCovariance(t *testing.T, b belief) {
+	t.Helper()
+	if !(b.p00 > 0) || !(b.p11 > 0) || !(b.p01*b.p01 <= b.p00*b.p11*(1+1e-9)) {
+		t.Fatalf("not a covariance: %+v", b)
 	}
 }
 

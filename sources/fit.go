@@ -1,0 +1,104 @@
+package sources
+
+// fastInterval is the distance of readings, in seconds, below which their errors may be related.
+const fastInterval = 0.75
+
+// fit is the estimate of one track: the bank that takes each reading as it comes, and for a source
+// that is read several times per second the blocks, of which the better counts.
+type fit struct {
+	direct bank
+	blocks *blocks // nil for a slow source
+	bets   bets
+	freqSD float64
+	best   belief
+}
+
+func newFit(withDelay bool, variance, freqSD float64) fit {
+	n := 1
+	if withDelay {
+		n = shapes
+	}
+	f := fit{direct: newBank(n, 0, variance, freqSD), freqSD: freqSD}
+	f.best = f.direct.best
+	return f
+}
+
+// reading is one measurement as the filters see it.
+type reading struct {
+	dt     float64 // s since the newest reading
+	phase  float64 // ns
+	excess float64 // delay above the minimum in units of the usual
+	extra  float64 // variance in ns^2 beyond the noise
+}
+
+// add takes a reading.
+func (f *fit) add(r reading) {
+	if f.blocks == nil && r.dt < fastInterval {
+		f.blocks = newBlocks(f.direct.best, f.direct.noise, f.freqSD)
+	}
+	if f.blocks != nil {
+		f.addToBlocks(r)
+	}
+	f.direct.update(r.dt, r.phase, r.excess, r.extra)
+	f.best = f.direct.best
+	if f.blocks == nil {
+		return
+	}
+	if share := f.bets.share(); share > 0 {
+		f.best = mixture(f.direct.best, f.blocks.belief(), share)
+	}
+}
+
+// addToBlocks settles and places the bets where a block ends, before either estimator has seen
+// anything of the next.
+func (f *fit) addToBlocks(r reading) {
+	f.bets.since += r.dt
+	if f.blocks.due(r.dt) {
+		age, phase := f.blocks.mean()
+		f.bets.settle(f.blocks.age+r.dt-age, phase)
+		f.blocks.close()
+		if f.blocks.count >= enoughBlocks {
+			at := f.blocks.age + r.dt
+			f.bets.place(f.direct.best.after(r.dt, 0), f.blocks.bank.best.after(at, 0))
+		}
+	}
+	f.blocks.add(r.dt, r.phase, 1/(1+r.excess*r.excess))
+}
+
+// teach learns the spread from a reading that is not believed.
+func (f *fit) teach(r reading) { f.direct.teach(r.dt, r.phase, r.excess, r.extra) }
+
+// wander is the square of the learnt wander, ns^2/s^3.
+func (f *fit) wander() float64 {
+	w := f.direct.wander
+	if f.blocks != nil {
+		share := f.bets.share()
+		w += share * (f.blocks.bank.wander - w)
+	}
+	return w
+}
+
+// shift subtracts d from every phase.
+func (f *fit) shift(d float64) {
+	f.best.phase -= d
+	f.direct.shift(d)
+	if f.blocks != nil {
+		f.blocks.shift(d)
+		f.bets.shift(d)
+	}
+}
+
+// mixture is the mean of two beliefs with its spread; share is the weight of the second.
+func mixture(a, b belief, share float64) belief {
+	keep := 1 - share
+	d0, d1 := b.phase-a.phase, b.freq-a.freq
+	m := belief{
+		phase: a.phase + share*d0,
+		freq:  a.freq + share*d1,
+		p00:   keep*a.p00 + share*(b.p00+keep*d0*d0),
+		p01:   keep*a.p01 + share*(b.p01+keep*d0*d1),
+		p11:   keep*a.p11 + share*(b.p11+keep*d1*d1),
+	}
+	m.repair()
+	return m
+}
