@@ -44,6 +44,7 @@ type Result struct {
 	Error   Series    `json:"-"`
 	Control []float64 `json:"-"` // NaN without an estimate
 	Bound   []float64 `json:"-"` // infinite without a published bound
+	Peers   []Series  `json:"-"` // error of each peer, sampled as Error is
 }
 
 // Stability is the error's at one averaging time.
@@ -72,7 +73,10 @@ func (w *world) result() Result {
 		P50: settled.Percentile(0.5), P99: settled.Percentile(0.99), P999: settled.Percentile(0.999),
 		ControlRMS: rmsOfKnown(r.control[first:]), FrequencyPPB: settled.Frequency(),
 		Steps: r.steps, Events: r.events,
-		Error: r.error, Control: r.control, Bound: r.bound,
+		Error: r.error, Control: r.control, Bound: r.bound, Peers: r.peers,
+	}
+	for i := range out.Peers {
+		out.Peers[i].Interval, out.Peers[i].Start = r.error.Interval, r.error.Start
 	}
 	out.Bounded, out.BoundP50 = bounded(settled.Values, r.bound[first:])
 	out.Stability = stability(settled)

@@ -22,6 +22,8 @@ type world struct {
 	sources    []*source
 	host       *host
 	recorder   recorder
+	peers      []Peer
+	told       func(Fault)
 }
 
 // l returns L in ns since Epoch.
@@ -29,11 +31,18 @@ func (w *world) l(at Elapsed) float64 { return float64(at) + w.oscillator.Phase(
 
 // Run runs a scenario to its end. The error is one of the scenario itself, or of the simulated host;
 // a broken assertion is part of the Result.
-func Run(s Scenario) (Result, error) {
+func Run(s Scenario) (Result, error) { return RunWithPeers(s, nil, nil) }
+
+// RunWithPeers runs a scenario of one source and gives each of its samples to the peers as well, whose
+// errors are in the Result. told, unless it is nil, hears of each fault as it happens: an oracle is told
+// the truth.
+func RunWithPeers(s Scenario, peers []Peer, told func(Fault)) (Result, error) {
 	for _, err := range s.check() {
 		return Result{}, fmt.Errorf("scenario %q: %w", s.Name, err)
 	}
 	w := newWorld(s)
+	w.peers, w.told = peers, told
+	w.recorder.peers = make([]Series, len(peers))
 	w.queue.runUntil(Elapsed(s.Duration))
 	if w.host.err != nil {
 		return Result{}, fmt.Errorf("scenario %q: %w", s.Name, w.host.err)
@@ -63,6 +72,10 @@ func newWorld(s Scenario) *world {
 // reads and then ticks has them.
 const tickPhase Elapsed = 5_000_000
 
+// truthInterval is the distance of the samples of the true error: 10 Hz. They fall between the
+// readings and the control ticks, so that neither side of a jump is preferred.
+const truthInterval Elapsed = 100_000_000
+
 // observe records the truth.
 func (w *world) observe(now Elapsed) {
 	control, ok := w.host.control(now)
@@ -70,11 +83,18 @@ func (w *world) observe(now Elapsed) {
 		control = math.NaN()
 	}
 	w.recorder.observe(w.host.error(now), control, w.host.bound())
+	phase := w.oscillator.Phase(now)
+	for i, p := range w.peers {
+		w.recorder.peers[i].Values = append(w.recorder.peers[i].Values, p.Clock(float64(now)+phase)+phase)
+	}
 }
 
 // fail makes a fault happen.
 func (w *world) fail(now Elapsed, f Fault) {
 	w.recorder.events = append(w.recorder.events, Event{At: now, Kind: "fault", Source: f.Source, Text: f.String()})
+	if w.told != nil {
+		w.told(f)
+	}
 	switch f.Kind {
 	case FaultWander:
 		w.oscillator.SetRandomWalk(w.scenario.Oscillator.RandomWalkFM * f.Value)
@@ -178,6 +198,7 @@ type recorder struct {
 	control []float64
 	bound   []float64
 	events  []Event
+	peers   []Series
 	slices  []slice
 	last    arbiter.Decision
 	steps   int

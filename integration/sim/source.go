@@ -104,6 +104,9 @@ func (s *source) error(now Elapsed) float64 {
 
 func (s *source) deliver(now Elapsed, sample sources.Sample) {
 	sample.Source, sample.Quality = s.spec.ID, s.quality()
+	for _, p := range s.world.peers {
+		p.Reading(float64(sample.At.Sub(Epoch)), float64(sample.Offset))
+	}
 	s.world.host.take(now, sample, s.report(now, sources.Measuring))
 }
 
