@@ -72,7 +72,7 @@ func play(ctx context.Context, binary string, screen *screen) (missed int, err e
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, s.World.Report())
 	}
-	if err := errors.Join(err, s.End()); err != nil {
+	if err := errors.Join(err, s.End(), s.Close()); err != nil {
 		return 0, err
 	}
 	screen.end(s.Journal().Entries(), figures)

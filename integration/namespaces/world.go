@@ -121,7 +121,7 @@ func (p *Process) state() string {
 	}
 }
 
-// Close ends every process and gives the namespaces up.
+// Close ends every process and gives the namespaces up. Report still has what they printed.
 func (w *World) Close() error {
 	w.end()
 	w.helpers.Wait()
@@ -135,5 +135,6 @@ func (w *World) Close() error {
 	for _, dir := range w.dirs {
 		errs = append(errs, os.RemoveAll(dir))
 	}
+	w.nodes, w.dirs = nil, nil
 	return errors.Join(errs...)
 }

@@ -54,8 +54,8 @@ type Point struct {
 	At time.Duration
 	// TrueError is CLOCK_REALTIME - the steered clock. Positive: the steered clock is slow.
 	TrueError time.Duration
-	// Bound is what the supervisor publishes as the largest error of the steered clock, absent while it
-	// follows nothing.
+	// Bound is what the supervisor had published as the largest error of the steered clock, absent while it
+	// followed nothing.
 	Bound sources.Optional[time.Duration]
 }
 

@@ -150,11 +150,18 @@ func (s *Story) configure(dir string) (file string, err error) {
 	return file, os.WriteFile(file, []byte(text), 0o644)
 }
 
-// End stops everything. A supervisor that does not stop when it is asked to, or with an error, is one.
+// End stops the supervisor as an administrator would. That it does not stop, or stops with an error, is one.
 func (s *Story) End() error {
 	s.stop()
 	<-s.watched
-	return errors.Join(s.Supervisor.Stop(), s.Supervisor.Err(), s.World.Close())
+	return errors.Join(s.Supervisor.Stop(), s.Supervisor.Err())
+}
+
+// Close ends whatever is left of the story and its world.
+func (s *Story) Close() error {
+	s.stop()
+	<-s.watched
+	return s.World.Close()
 }
 
 // Play plays every chapter in turn and returns the figures. An error is one of the play, not of the

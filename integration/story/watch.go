@@ -32,7 +32,7 @@ func (w *watch) run(ctx context.Context, seen func(Point, supervisor.Status)) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
-		if p, status, err := w.ask(ctx); err == nil && w.add(p, status) {
+		if p, status, err := w.ask(ctx); err == nil && w.add(&p, status) {
 			seen(p, status)
 		}
 		select {
@@ -56,19 +56,21 @@ func (w *watch) ask(ctx context.Context) (Point, supervisor.Status, error) {
 	if !ok {
 		return Point{}, status, errNoDecision
 	}
-	at := time.Since(w.began) - status.AgeNS
-	return Point{At: at, TrueError: trueError, Bound: status.Clock.BoundNS}, status, nil
+	return Point{At: time.Since(w.began) - status.AgeNS, TrueError: trueError}, status, nil
 }
 
-// add keeps the snapshot and reports whether it is a new one.
-func (w *watch) add(p Point, status supervisor.Status) bool {
+// add keeps the snapshot and reports whether it is a new one. What the supervisor saw at the beginning of a
+// control period is held against the bound that was published in the one before: the snapshot's own is of
+// what it did then.
+func (w *watch) add(p *Point, status supervisor.Status) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if status.At.Equal(w.latest.At) {
 		return false
 	}
+	p.Bound = w.latest.Clock.BoundNS
 	w.latest = status
-	w.points = append(w.points, p)
+	w.points = append(w.points, *p)
 	return true
 }
 
