@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"sync"
@@ -16,8 +15,8 @@ import (
 
 // Pacing of what an engine does beside measuring.
 const (
-	// reprobeEvery is how often the host is looked at again for what an engine lacked.
-	reprobeEvery = 10 * time.Second
+	// retryEvery is the wait before a directory that could not be made is tried again.
+	retryEvery = 10 * time.Second
 	// adapterPause is the wait before an adapter that ended is started again.
 	adapterPause = time.Second
 	// watchEvery is how often an engine is asked for a sign of life.
@@ -25,6 +24,14 @@ const (
 	// problemReportEvery is how often the sources of an engine with a problem are reported: reports
 	// are levels with an age.
 	problemReportEvery = time.Second
+)
+
+// What a child may fail and use up. chronyd and ptp4l need a few MiB and a few dozen descriptors.
+const (
+	quarantineAfter = 12
+	quarantine      = 10 * time.Minute
+	childMemory     = 256 << 20
+	childFiles      = 1024
 )
 
 // adapter turns what one engine measures into updates until ctx is done.
@@ -39,73 +46,61 @@ type hostClock interface {
 	FromMonotonicRaw(ns int64) timescale.Instant
 }
 
-// engine is one child of the plan with its adapters. Its run goroutine owns it; state may be read
-// from anywhere.
+// engine is one child of a plan with its adapters, as long as that plan of it holds: a changed plan
+// is a new engine. Its run goroutine owns it; status may be called from anywhere.
 type engine struct {
-	cfg     *configs.Config
+	child   Child
+	sources []sources.ID
+	process configs.Process
 	host    hostClock
 	log     *slog.Logger
 	updates chan<- sources.Update
 	events  chan<- process.Event
-	// replan looks at the host again.
-	replan func(context.Context) Plan
+	// adapters makes what measures with the child.
+	adapters func(Child, hostClock, *slog.Logger) []adapter
 
-	mu     sync.Mutex
-	child  Child
-	runner *process.Runner
-	// answered is when the engine itself last gave a sign of life.
+	mu sync.Mutex
+	// problem is why the child does not run, beyond what its plan says.
+	problem string
+	runner  *process.Runner
+	// answered is when the engine itself last gave a sign of life, with the CPU time used until then.
 	answered time.Time
+	usage    usage
 }
 
 // run keeps the engine going until ctx is done. A child that cannot be started as things are is
-// reported and looked at again; nothing here ends because something is missing.
-func (e *engine) run(ctx context.Context, planned []sources.ID) {
+// reported; nothing here ends because something is missing.
+func (e *engine) run(ctx context.Context) {
+	if problem := e.child.Problem; problem != "" {
+		e.log.Error("engine cannot be started", "child", e.child.Name, "problem", problem)
+		e.report(ctx, problem, nil) // until the plan has changed
+		return
+	}
 	for ctx.Err() == nil {
-		if problem := e.current().Problem; problem != "" {
-			e.log.Error("engine cannot be started", "child", e.current().Name, "problem", problem, "retry_s", reprobeEvery.Seconds())
-			e.waitForRemedy(ctx, planned)
-			continue
+		err := layOut(e.child)
+		if err == nil {
+			e.setProblem("")
+			e.runChild(ctx)
+			return
 		}
-		e.runChild(ctx)
+		e.setProblem(err.Error())
+		e.log.Error("engine cannot be started", "child", e.child.Name, "error", err, "retry_s", retryEvery.Seconds())
+		e.report(ctx, err.Error(), time.After(retryEvery))
 	}
 }
 
-func (e *engine) current() Child {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.child
-}
-
-// waitForRemedy reports the engine's sources as unreachable, with the problem, until the host has
-// what was missing.
-func (e *engine) waitForRemedy(ctx context.Context, planned []sources.ID) {
-	report := time.NewTicker(problemReportEvery)
-	defer report.Stop()
-	probe := time.NewTicker(reprobeEvery)
-	defer probe.Stop()
+// report says of the engine's sources that they are unreachable, and why, until the time has come.
+func (e *engine) report(ctx context.Context, why string, until <-chan time.Time) {
+	tick := time.NewTicker(problemReportEvery)
+	defer tick.Stop()
 	for {
-		child := e.current()
-		if child.Problem == "" {
-			return
-		}
-		e.send(ctx, unreachable(planned, e.host.Now(), child.Problem))
+		e.send(ctx, unreachable(e.sources, e.host.Now(), why))
 		select {
 		case <-ctx.Done():
 			return
-		case <-report.C:
-		case <-probe.C:
-			e.adopt(e.replan(ctx))
-		}
-	}
-}
-
-// adopt takes this engine's child from a new plan.
-func (e *engine) adopt(p Plan) {
-	for _, c := range p.Children {
-		if c.Name == e.current().Name {
-			e.mu.Lock()
-			e.child = c
-			e.mu.Unlock()
+		case <-until:
+			return
+		case <-tick.C:
 		}
 	}
 }
@@ -118,6 +113,12 @@ func unreachable(ids []sources.ID, now timescale.Instant, why string) sources.Up
 	return u
 }
 
+func (e *engine) setProblem(why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.problem = why
+}
+
 func (e *engine) send(ctx context.Context, u sources.Update) {
 	select {
 	case e.updates <- u:
@@ -127,17 +128,12 @@ func (e *engine) send(ctx context.Context, u sources.Update) {
 
 // runChild runs process, adapters and watch together until ctx is done.
 func (e *engine) runChild(ctx context.Context) {
-	child := e.current()
-	if err := layOut(child); err != nil {
-		e.fail(err)
-		return
-	}
-	runner := process.New(e.spec(child), process.Options{
+	runner := process.New(e.spec(), process.Options{
 		Backoff: process.Backoff{
-			Min: e.cfg.Process.BackoffMin.Std(), Max: e.cfg.Process.BackoffMax.Std(), ResetAfter: e.cfg.Process.HealthyFor.Std(),
+			Min: e.process.BackoffMin.Std(), Max: e.process.BackoffMax.Std(), ResetAfter: e.process.HealthyFor.Std(),
+			QuarantineAfter: quarantineAfter, Quarantine: quarantine,
 		},
-		Grace: e.cfg.Process.Grace.Std(), Logger: e.log, Seed: seed(child.Name),
-		OnEvent: func(ev process.Event) { e.forward(ctx, ev) },
+		Grace: e.process.Grace.Std(), Logger: e.log, Seed: seed(e.child.Name), OnEvent: e.forward,
 	})
 	e.mu.Lock()
 	e.runner, e.answered = runner, time.Now()
@@ -145,31 +141,33 @@ func (e *engine) runChild(ctx context.Context) {
 
 	var wg sync.WaitGroup
 	in := make(chan sources.Update)
-	for _, a := range adapters(child, e.host, e.log) {
+	for _, a := range e.adapters(e.child, e.host, e.log) {
 		wg.Go(func() { e.keepRunning(ctx, a, in) })
 	}
 	wg.Go(func() { e.relay(ctx, in) })
 	wg.Go(func() { e.watch(ctx, runner) })
 	if err := runner.Run(ctx); err != nil {
-		e.log.Error("child given up", "child", child.Name, "error", err)
-		<-ctx.Done() // the specification cannot ever run: a different one needs a restart
+		e.log.Error("child given up", "child", e.child.Name, "error", err)
+		<-ctx.Done() // the specification cannot ever run: a different one is a different engine
 	}
 	wg.Wait()
 }
 
-// fail makes err the engine's problem, to be retried with the next look at the host.
-func (e *engine) fail(err error) {
+// retry ends the wait of a child that backs off or is in quarantine.
+func (e *engine) retry() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.child.Problem = err.Error()
+	runner := e.runner
+	e.mu.Unlock()
+	if runner != nil {
+		runner.Retry()
+	}
 }
 
 // forward hands a transition of the child to the loop, which must not be waited for: an event that
 // finds the queue full is in the log all the same.
-func (e *engine) forward(ctx context.Context, ev process.Event) {
+func (e *engine) forward(ev process.Event) {
 	select {
 	case e.events <- ev:
-	case <-ctx.Done():
 	default:
 		e.log.Warn("child event not journalled, the queue is full", "event", ev.String())
 	}
@@ -189,7 +187,7 @@ func (e *engine) keepRunning(ctx context.Context, a adapter, in chan<- sources.U
 		if ctx.Err() != nil {
 			return
 		}
-		e.log.Warn("adapter ended, starting it again", "child", e.current().Name, "error", err)
+		e.log.Warn("adapter ended, starting it again", "child", e.child.Name, "error", err)
 		select {
 		case <-time.After(adapterPause):
 		case <-ctx.Done():
@@ -206,58 +204,33 @@ func (e *engine) relay(ctx context.Context, in <-chan sources.Update) {
 			return
 		case u := <-in:
 			if u.Answered {
-				e.mu.Lock()
-				e.answered = time.Now()
+				e.noteAnswer(time.Now())
 				e.runner.Progress()
-				e.mu.Unlock()
 			}
 			e.send(ctx, u)
 		}
 	}
 }
 
-// watch restarts a child that runs and gives no sign of life: being alive is not health.
-func (e *engine) watch(ctx context.Context, runner *process.Runner) {
-	limit := e.cfg.Process.SampleTimeout.Std()
-	if limit == 0 {
-		return
+func (e *engine) spec() process.Spec {
+	c := e.child
+	caps := make([]process.Capability, 0, len(c.Capabilities))
+	for _, name := range c.Capabilities {
+		caps = append(caps, process.Capability(name))
 	}
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			if silence := e.silence(now, runner.State()); silence > limit {
-				runner.Restart(fmt.Sprintf("no answer for %s", silence.Round(time.Second)))
-				e.mu.Lock()
-				e.answered = now
-				e.mu.Unlock()
-			}
-		}
+	return process.Spec{
+		Name: c.Name, Argv: c.Argv, Dir: c.Dir, Credential: process.Credential{User: c.User.Name},
+		Capabilities: caps, Prepare: func() error { return prepare(c) },
+		Limits: process.Limits{MaxMemory: childMemory, MaxFiles: childFiles},
 	}
-}
-
-// silence is how long a running child has not answered.
-func (e *engine) silence(now time.Time, s process.State) time.Duration {
-	if s.Phase != process.PhaseRunning {
-		return 0
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s.Since.After(e.answered) {
-		return now.Sub(s.Since)
-	}
-	return now.Sub(e.answered)
 }
 
 // status describes the child for the status snapshot.
 func (e *engine) status() ChildStatus {
 	e.mu.Lock()
-	child, runner := e.child, e.runner
+	problem, runner := firstOf(e.child.Problem, e.problem), e.runner
 	e.mu.Unlock()
-	st := ChildStatus{Name: child.Name, Phase: "waiting", Problem: child.Problem}
+	st := ChildStatus{Name: e.child.Name, Phase: "waiting", Problem: problem}
 	if runner == nil {
 		return st
 	}
@@ -270,15 +243,4 @@ func (e *engine) status() ChildStatus {
 		st.Problem = s.LastError.Error()
 	}
 	return st
-}
-
-func (e *engine) spec(c Child) process.Spec {
-	caps := make([]process.Capability, 0, len(c.Capabilities))
-	for _, name := range c.Capabilities {
-		caps = append(caps, process.Capability(name))
-	}
-	return process.Spec{
-		Name: c.Name, Argv: c.Argv, Dir: c.Dir, Credential: process.Credential{User: c.User.Name},
-		Capabilities: caps, Prepare: func() error { return prepare(c) },
-	}
 }

@@ -28,6 +28,10 @@ const (
 	MessageChild            MessageID = "3f9efba0d15c4bc3862aa6da86f1213e"
 	MessageForeignWrite     MessageID = "4f797c0384e542ffb16233c41ef8c0c5"
 	MessageWriterError      MessageID = "f72e802725d045b983e68d57bbb314dd"
+	MessageReloaded         MessageID = "70eb2f5937a94c06a9eb47b1d0dd4e14"
+	MessageReloadRefused    MessageID = "c0f6ba3ce7f34fd3b93bb8cf3b1a6d37"
+	MessageReplanned        MessageID = "5d9a30f2c7c34f19b1b7e9a1f1d20c58"
+	MessageState            MessageID = "a3c1d8b6e0524f7f9d1c3de0b6a8b4f2"
 )
 
 // Priority is a syslog severity, as the journal counts them.

@@ -28,6 +28,7 @@ type loop struct {
 
 	updates <-chan sources.Update
 	events  <-chan process.Event
+	orders  <-chan order
 	// virtual is CLOCK_REALTIME - the steered clock, for driver virtual; nil otherwise.
 	virtual func(timescale.Instant, time.Duration) sources.Optional[time.Duration]
 	// children describes the children; it must not block.
@@ -64,11 +65,7 @@ type tracked struct {
 
 // run ticks until ctx is done.
 func (l *loop) run(ctx context.Context) {
-	for _, p := range l.plan.Sources {
-		if !p.Pool {
-			l.find(p.ID)
-		}
-	}
+	l.expect()
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
 	for {
@@ -79,10 +76,39 @@ func (l *loop) run(ctx context.Context) {
 			l.take(u)
 		case ev := <-l.events:
 			l.record.child(ev)
+		case o := <-l.orders:
+			l.adopt(o)
 		case at := <-ticker.C:
 			l.tick(at)
 		}
 	}
+}
+
+// expect makes every configured source known before it says anything.
+func (l *loop) expect() {
+	for _, p := range l.plan.Sources {
+		if !p.Pool {
+			l.find(p.ID)
+		}
+	}
+}
+
+// adopt makes a new plan and new thresholds those in force. What is known of a source that stays is
+// kept: neither plan nor engine changes what has been measured.
+func (l *loop) adopt(o order) {
+	l.plan = o.plan
+	l.arbiter.Configure(o.arbiter)
+	l.tracked = slices.DeleteFunc(l.tracked, func(t *tracked) bool {
+		_, planned := l.plan.OptionsFor(t.id)
+		return !planned
+	})
+	for _, t := range l.tracked {
+		p, _ := l.plan.OptionsFor(t.id)
+		independence := t.options.Independence
+		t.member, t.options = p.Pool, p.Options
+		t.options.Independence = independence
+	}
+	l.expect()
 }
 
 // find returns the source of that name, which is new when a pool brings another member.
@@ -99,7 +125,8 @@ func (l *loop) find(id sources.ID) (*tracked, bool) {
 	}
 	t := &tracked{
 		id: id, kind: p.Kind, member: p.Pool, options: p.Options,
-		tracker: sources.NewTracker(sources.TrackerConfig{Source: id, Kind: p.Kind, Floor: p.Options.Floor}),
+		// The floor is the arbiter's to apply: a reload may lower it.
+		tracker: sources.NewTracker(sources.TrackerConfig{Source: id, Kind: p.Kind}),
 	}
 	t.options.Independence = string(id)
 	l.tracked = slices.Insert(l.tracked, i, t)

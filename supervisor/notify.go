@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 )
 
 // Notifier sends a state string to the service manager (sd_notify(3)).
@@ -18,6 +19,15 @@ func SystemdNotify() Notifier {
 		}
 		return nil
 	}
+}
+
+// reloadingNow announces a reload, which READY=1 ends (sd_notify(3)).
+func reloadingNow() string {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return "RELOADING=1" // every kernel has it; without it only Type=notify-reload misses something
+	}
+	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", ts.Nano()/1000)
 }
 
 // statusEvery bounds how often the one-line status is sent.

@@ -38,7 +38,9 @@ type User struct {
 
 // InterfaceFacts are the timestamping abilities of one network interface.
 type InterfaceFacts struct {
-	Name         string
+	Name string
+	// Index is the kernel's number: an interface that was made again under its old name has another.
+	Index        int
 	Capabilities ptp.Capabilities
 	// Problem says why they are not known: the interface does not exist.
 	Problem string
@@ -49,6 +51,8 @@ type InterfaceFacts struct {
 type Plan struct {
 	Children []Child
 	Sources  []PlannedSource
+	// facts are what the plan was made for.
+	facts Facts
 }
 
 // Child is one process to spawn and the files that it needs.
@@ -62,6 +66,9 @@ type Child struct {
 	// Problem says why the child cannot be started as things are; its sources are unreachable
 	// until the host is probed again and the problem is gone.
 	Problem string
+
+	// ports are the interfaces as they were found, which the files do not tell.
+	ports []port
 
 	chrony *chrony.Config
 	ptp    *ptp.Config
@@ -84,7 +91,7 @@ type PlannedSource struct {
 
 // NewPlan derives the plan from a valid configuration.
 func NewPlan(cfg *configs.Config, facts Facts) Plan {
-	var p Plan
+	p := Plan{facts: facts}
 	if len(cfg.NTP.Servers) > 0 {
 		p.Children = append(p.Children, planChrony(cfg, facts))
 		p.Sources = append(p.Sources, planNTPSources(cfg)...)
@@ -106,10 +113,18 @@ func (p Plan) OptionsFor(id sources.ID) (PlannedSource, bool) {
 	return PlannedSource{}, false
 }
 
-// Same reports whether two children would be started alike.
+// port is an interface as it was found.
+type port struct {
+	name  string
+	index int
+	phc   sources.Optional[int]
+}
+
+// Same reports whether two children would be started alike, on the same interfaces.
 func (c Child) Same(d Child) bool {
 	return c.Name == d.Name && c.Problem == d.Problem && c.User == d.User && c.Dir == d.Dir &&
-		slices.Equal(c.Argv, d.Argv) && slices.Equal(c.Files, d.Files) && slices.Equal(c.Capabilities, d.Capabilities)
+		slices.Equal(c.Argv, d.Argv) && slices.Equal(c.Files, d.Files) && slices.Equal(c.Capabilities, d.Capabilities) &&
+		slices.Equal(c.ports, d.ports)
 }
 
 // String prints the plan for a person: every child with its argv, user, capabilities and files.

@@ -85,7 +85,7 @@ func newPTPChild(cfg *configs.Config, facts Facts, e ptp.Engine, problem string)
 	}
 	c := Child{
 		Name: "ptp4l-" + e.Name, Dir: dir, User: facts.PTPUser, ptp: &pc,
-		Argv: ptp.Argv(pc), Capabilities: ptp.LinuxCapabilities(pc),
+		Argv: ptp.Argv(pc), Capabilities: ptp.LinuxCapabilities(pc), ports: portsOf(e, facts),
 		Problem: firstOf(problem, facts.PTP4L.Problem, facts.PTPUser.Problem),
 	}
 	conf, err := ptp.Render(pc)
@@ -95,6 +95,17 @@ func newPTPChild(cfg *configs.Config, facts Facts, e ptp.Engine, problem string)
 	}
 	c.Files = []File{{Path: pc.ConfigPath(), Content: conf}}
 	return c
+}
+
+// portsOf are the engine's interfaces as they were found.
+func portsOf(e ptp.Engine, facts Facts) []port {
+	var out []port
+	for _, f := range facts.Interfaces {
+		if slices.Contains(e.Interfaces, f.Name) {
+			out = append(out, port{name: f.Name, index: f.Index, phc: f.Capabilities.PHC})
+		}
+	}
+	return out
 }
 
 // firstPosition is the place of a child's first interface in the configuration.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -19,15 +20,28 @@ var systemDirs = [...]string{"/usr/sbin", "/usr/local/sbin", "/sbin"}
 
 // Probe looks at the host for what the configuration needs. What is missing is a Problem in the
 // facts, not an error: the rest goes on.
-func Probe(ctx context.Context, cfg *configs.Config) Facts {
-	var f Facts
+func Probe(ctx context.Context, cfg *configs.Config) Facts { return reprobe(ctx, cfg, Facts{}) }
+
+// reprobe is Probe for a configuration that is in force already: a program or a user that was there is
+// not looked for again, so that a package in the middle of an upgrade costs no engine its life.
+func reprobe(ctx context.Context, cfg *configs.Config, known Facts) Facts {
+	f := known
+	f.Interfaces = nil
 	if len(cfg.NTP.Servers) > 0 {
-		f.Chronyd = findProgram(cfg.NTP.Chronyd, "chrony", "ntp.chronyd")
-		f.ChronyUser = findUser("ntp.user", cfg.NTP.User, "_chrony", "chrony", "nobody")
+		if f.Chronyd.unknown() {
+			f.Chronyd = findProgram(cfg.NTP.Chronyd, "chrony", "ntp.chronyd")
+		}
+		if f.ChronyUser.unknown() {
+			f.ChronyUser = findUser("ntp.user", cfg.NTP.User, "_chrony", "chrony", "nobody")
+		}
 	}
 	if len(cfg.PTP.Interfaces) > 0 {
-		f.PTP4L = probePTP4L(ctx, cfg)
-		f.PTPUser = findUser("ptp.user", cfg.PTP.User, "nobody")
+		if f.PTP4L.unknown() {
+			f.PTP4L = probePTP4L(ctx, cfg)
+		}
+		if f.PTPUser.unknown() {
+			f.PTPUser = findUser("ptp.user", cfg.PTP.User, "nobody")
+		}
 	}
 	seen := map[string]bool{}
 	for _, i := range cfg.PTP.Interfaces {
@@ -38,6 +52,10 @@ func Probe(ctx context.Context, cfg *configs.Config) Facts {
 	}
 	return f
 }
+
+func (p Program) unknown() bool { return p.Path == "" || p.Problem != "" }
+
+func (u User) unknown() bool { return u.Name == "" || u.Problem != "" }
 
 func probePTP4L(ctx context.Context, cfg *configs.Config) Program {
 	p := findProgram(cfg.PTP.PTP4L, "linuxptp", "ptp.ptp4l")
@@ -58,7 +76,11 @@ func probeInterface(name string) InterfaceFacts {
 	if err != nil {
 		return InterfaceFacts{Name: name, Problem: err.Error()}
 	}
-	return InterfaceFacts{Name: name, Capabilities: caps}
+	link, err := net.InterfaceByName(name)
+	if err != nil { // it has just gone
+		return InterfaceFacts{Name: name, Problem: fmt.Sprintf("probe interface %q: %v", name, err)}
+	}
+	return InterfaceFacts{Name: name, Index: link.Index, Capabilities: caps}
 }
 
 // findProgram resolves a program name to a path; pkg and key are for the remedy.

@@ -144,7 +144,7 @@ func amount(d sources.Optional[time.Duration]) string {
 func (r recorder) child(ev process.Event) {
 	priority := PriorityInfo
 	switch ev.Kind {
-	case process.EventStartFailed, process.EventStuck:
+	case process.EventStartFailed, process.EventStuck, process.EventQuarantined:
 		priority = PriorityError
 	case process.EventExited:
 		if ev.Exit == nil || !ev.Exit.Asked {

@@ -8,8 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -36,9 +34,10 @@ func NewStatusServer(path string, snapshot func() (Status, bool), log *slog.Logg
 // Run serves until ctx is done. A socket that another live supervisor answers on is an error; one
 // that nobody answers on is left over and is replaced.
 func (s *StatusServer) Run(ctx context.Context) error {
-	ln, err := s.listen(ctx)
+	// Status is read-only and holds nothing secret: every user of the host may read it.
+	ln, err := listenUnix(ctx, s.path, 0o666)
 	if err != nil {
-		return err
+		return fmt.Errorf("status socket: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
@@ -53,7 +52,7 @@ func (s *StatusServer) Run(ctx context.Context) error {
 				return fmt.Errorf("status socket %s: %w", s.path, err)
 			}
 			s.log.Warn("status client not accepted", "error", err)
-			time.Sleep(100 * time.Millisecond) // out of descriptors: retrying at once would spin
+			pause(ctx, acceptPause)
 			continue
 		}
 		select {
@@ -63,29 +62,6 @@ func (s *StatusServer) Run(ctx context.Context) error {
 			conn.Close()
 		}
 	}
-}
-
-func (s *StatusServer) listen(ctx context.Context) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
-		return nil, fmt.Errorf("status socket: %w", err)
-	}
-	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", s.path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("status socket %s is answered by another clockarbiter: stop it, or set paths.run_dir", s.path)
-	}
-	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("status socket: %w", err)
-	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", s.path)
-	if err != nil {
-		return nil, fmt.Errorf("status socket: %w", err)
-	}
-	// Status is read-only and holds nothing secret: every user of the host may read it.
-	if err := os.Chmod(s.path, 0o666); err != nil {
-		ln.Close()
-		return nil, fmt.Errorf("status socket: %w", err)
-	}
-	return ln, nil
 }
 
 func (s *StatusServer) answer(conn net.Conn) {

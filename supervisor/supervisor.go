@@ -31,6 +31,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Journal Journal
+	// Load reads the configuration again, for a reload; nil: there is none.
+	Load func() (*configs.Config, error)
 	// Notify tells the service manager how we are; nil: nobody.
 	Notify Notifier
 }
@@ -41,6 +43,7 @@ type Supervisor struct {
 	options Options
 	host    *clock.Host
 	record  recorder
+	reloadC chan chan error
 }
 
 // New prepares a supervisor; nothing runs and no clock is touched yet.
@@ -51,7 +54,7 @@ func New(cfg *configs.Config, o Options) (*Supervisor, error) {
 	}
 	boot := strconv.FormatInt(int64(host.Now()/timescale.Instant(time.Millisecond)), 36)
 	return &Supervisor{
-		cfg: cfg, options: o, host: host,
+		cfg: cfg, options: o, host: host, reloadC: make(chan chan error),
 		record: recorder{journal: o.Journal, log: o.Log, boot: boot},
 	}, nil
 }
@@ -68,24 +71,27 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	defer cancel(nil)
 
 	updates, events := make(chan sources.Update, updateQueue), make(chan process.Event, eventQueue)
-	engines := s.engines(plan, updates, events)
+	engines, orderC := s.newFleet(updates, events), make(chan order)
 	l := s.newLoop(plan, engines, updates, events)
-	var children, services sync.WaitGroup
-	for _, e := range engines {
-		children.Go(func() { e.run(ctx, plan.sourcesOf(e.child.Name)) })
+	l.orders = orderC
+	var services sync.WaitGroup
+	serve := func(run func(context.Context) error) {
+		services.Go(func() {
+			if err := run(ctx); err != nil {
+				cancel(err)
+			}
+		})
 	}
-	server := NewStatusServer(s.cfg.Paths.StatusSocket, l.snapshot, s.options.Log)
-	services.Go(func() {
-		if err := server.Run(ctx); err != nil {
-			cancel(err)
-		}
-	})
-	s.record.started(fmt.Sprintf("clockarbiter %s started: driver %s, %d engine(s), %d configured source(s)", s.options.Version, s.cfg.Clock.Driver, len(engines), len(plan.Sources)))
+	engines.apply(ctx, s.cfg, plan)
+	serve(NewStatusServer(s.cfg.Paths.StatusSocket, l.snapshot, s.options.Log).Run)
+	serve((&controlServer{path: filepath.Join(s.cfg.Paths.RunDir, controlSocket), reload: s.Reload, log: s.options.Log}).run)
+	s.record.started(fmt.Sprintf("clockarbiter %s started: driver %s, %d engine(s), %d configured source(s)", s.options.Version, s.cfg.Clock.Driver, len(plan.Children), len(plan.Sources)))
 	services.Go(func() { l.run(ctx) })
+	s.plan(ctx, &services, plan, engines, orderC)
 
 	<-ctx.Done()
 	s.notify("STOPPING=1\nSTATUS=stopping the engines")
-	children.Wait()
+	engines.wait()
 	services.Wait()
 	l.release()
 	l.drain()
@@ -96,18 +102,48 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	return nil
 }
 
-func (s *Supervisor) engines(plan Plan, updates chan<- sources.Update, events chan<- process.Event) []*engine {
-	out := make([]*engine, 0, len(plan.Children))
-	for _, c := range plan.Children {
-		out = append(out, &engine{
-			cfg: s.cfg, host: s.host, log: s.options.Log, updates: updates, events: events, child: c,
-			replan: func(ctx context.Context) Plan { return NewPlan(s.cfg, Probe(ctx, s.cfg)) },
-		})
+// Reload reads the configuration again and puts what is new in it into force. Its error says what is
+// wrong with the new one; the old one stays then.
+func (s *Supervisor) Reload(ctx context.Context) error {
+	answerC := make(chan error, 1)
+	select {
+	case s.reloadC <- answerC:
+	case <-ctx.Done():
+		return fmt.Errorf("reload: %w", ctx.Err())
 	}
-	return out
+	select {
+	case err := <-answerC:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("reload: %w", ctx.Err())
+	}
 }
 
-func (s *Supervisor) newLoop(plan Plan, engines []*engine, updates <-chan sources.Update, events <-chan process.Event) *loop {
+// plan starts what keeps the plan in step with configuration and host.
+func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Plan, engines *fleet, orderC chan<- order) {
+	linkC := make(chan string, linkQueue)
+	load := s.options.Load
+	if load == nil {
+		load = func() (*configs.Config, error) { return nil, errors.New("there is no file to read it from") }
+	}
+	p := &planner{
+		cfg: s.cfg, plan: plan, load: load, probe: reprobe, fleet: engines, orderC: orderC,
+		linkC: linkC, reloadC: s.reloadC, record: s.record, notify: s.notify, log: s.options.Log,
+	}
+	services.Go(func() { watchLinks(ctx, linkC, s.options.Log) })
+	services.Go(func() { p.run(ctx) })
+}
+
+func (s *Supervisor) newFleet(updates chan<- sources.Update, events chan<- process.Event) *fleet {
+	return &fleet{build: func(cfg *configs.Config, c Child, p Plan) *engine {
+		return &engine{
+			child: c, sources: p.sourcesOf(c.Name), process: cfg.Process, host: s.host, log: s.options.Log,
+			updates: updates, events: events, adapters: adapters,
+		}
+	}}
+}
+
+func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.Update, events <-chan process.Event) *loop {
 	kernel, virtual := s.kernel()
 	notifier := &readiness{notify: s.notify}
 	return &loop{
@@ -117,13 +153,7 @@ func (s *Supervisor) newLoop(plan Plan, engines []*engine, updates <-chan source
 			Interval: s.cfg.Clock.Interval.Std(), MaxSlewPPM: s.cfg.Clock.MaxSlewPPM, MaxFrequencyPPM: s.cfg.Clock.MaxFrequencyPPM,
 		}),
 		record: s.record, log: s.options.Log, updates: updates, events: events, virtual: virtual,
-		children: func() []ChildStatus {
-			list := make([]ChildStatus, 0, len(engines))
-			for _, e := range engines {
-				list = append(list, e.status())
-			}
-			return list
-		},
+		children: engines.status,
 		identity: Status{Version: s.options.Version, PID: os.Getpid(), Driver: s.cfg.Clock.Driver},
 		ticked:   notifier.tick,
 	}

@@ -1,0 +1,55 @@
+package trust
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestOnlyWhatNobodyElseCanWriteIsTrusted(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("owners can only be set by root: run the tests as root")
+	}
+	const stranger = 65534
+	for _, tc := range []struct {
+		name          string
+		file, dir     fs.FileMode
+		owner, parent int
+		writable      bool
+	}{
+		{name: "ours", file: 0o644, dir: 0o755},
+		{name: "private", file: 0o600, dir: 0o700},
+		{name: "writable by the group", file: 0o664, dir: 0o755, writable: true},
+		{name: "writable by all", file: 0o646, dir: 0o755, writable: true},
+		{name: "of somebody else", file: 0o600, dir: 0o755, owner: stranger, writable: true},
+		{name: "in a directory writable by the group", file: 0o644, dir: 0o775, writable: true},
+		{name: "in somebody else's directory", file: 0o644, dir: 0o755, parent: stranger, writable: true},
+		{name: "in a directory with the sticky bit", file: 0o644, dir: 0o777 | fs.ModeSticky},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "dir")
+			path, link := filepath.Join(dir, "file"), filepath.Join(t.TempDir(), "link")
+			for _, err := range []error{
+				os.Mkdir(dir, 0o755), os.WriteFile(path, nil, 0o600), os.Symlink(path, link),
+				os.Chmod(path, tc.file), os.Chmod(dir, tc.dir), os.Chown(path, tc.owner, 0), os.Chown(dir, tc.parent, 0),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, p := range []string{path, link} {
+				if err := File(p); errors.Is(err, ErrWritable) != tc.writable || err != nil && !tc.writable {
+					t.Errorf("%s: %v, writable by others: %v", p, err, tc.writable)
+				}
+			}
+		})
+	}
+	if err := File(t.TempDir()); err == nil {
+		t.Error("a directory is trusted as a file")
+	}
+	if err := File(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
