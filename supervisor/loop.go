@@ -3,24 +3,24 @@ package supervisor
 import (
 	"context"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"clockarbiter/arbiter"
+	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/process"
 )
 
-// loop is the control loop: it owns the trackers, the arbiter and the writer. Updates come in at any
+// loop is the control loop: it owns the roster, the arbiter and the writer. Updates come in at any
 // time, decisions are made at a fixed period.
 type loop struct {
 	plan       Plan
 	interval   time.Duration
 	now        func() timescale.Instant
+	roster     *roster.Roster
 	arbiter    *arbiter.Arbiter
 	discipline *clock.Discipline
 	record     recorder
@@ -37,8 +37,7 @@ type loop struct {
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
 
-	tracked []*tracked // sorted by ID
-	state   loopState
+	state loopState
 }
 
 // loopState is what status tells beyond the newest decision.
@@ -51,21 +50,8 @@ type loopState struct {
 	next   time.Time // when the next tick is due
 }
 
-// tracked is one source as the loop knows it.
-type tracked struct {
-	id       sources.ID
-	kind     sources.Kind
-	member   bool // of a pool, or the pool itself while it has no members
-	options  arbiter.Options
-	tracker  *sources.Tracker
-	report   sources.Optional[sources.Report]
-	rejected int
-	delay    sources.Optional[time.Duration]
-}
-
 // run ticks until ctx is done.
 func (l *loop) run(ctx context.Context) {
-	l.expect()
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
 	for {
@@ -84,118 +70,38 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// expect makes every configured source known before it says anything.
-func (l *loop) expect() {
-	for _, p := range l.plan.Sources {
-		if !p.Pool {
-			l.find(p.ID)
-		}
-	}
-}
-
 // adopt makes a new plan and new thresholds those in force. What is known of a source that stays is
 // kept: neither plan nor engine changes what has been measured.
 func (l *loop) adopt(o order) {
 	l.plan = o.plan
 	l.arbiter.Configure(o.arbiter)
-	l.tracked = slices.DeleteFunc(l.tracked, func(t *tracked) bool {
-		_, planned := l.plan.OptionsFor(t.id)
-		return !planned
-	})
-	for _, t := range l.tracked {
-		p, _ := l.plan.OptionsFor(t.id)
-		independence := t.options.Independence
-		t.member, t.options = p.Pool, p.Options
-		t.options.Independence = independence
-	}
-	l.expect()
-}
-
-// find returns the source of that name, which is new when a pool brings another member.
-func (l *loop) find(id sources.ID) (*tracked, bool) {
-	i, ok := slices.BinarySearchFunc(l.tracked, id, func(t *tracked, id sources.ID) int {
-		return strings.Compare(string(t.id), string(id))
-	})
-	if ok {
-		return l.tracked[i], true
-	}
-	p, planned := l.plan.OptionsFor(id)
-	if !planned {
-		return nil, false
-	}
-	t := &tracked{
-		id: id, kind: p.Kind, member: p.Pool, options: p.Options,
-		// The floor is the arbiter's to apply: a reload may lower it.
-		tracker: sources.NewTracker(sources.TrackerConfig{Source: id, Kind: p.Kind}),
-	}
-	t.options.Independence = string(id)
-	l.tracked = slices.Insert(l.tracked, i, t)
-	return t, true
+	l.roster.Replan(l.plan.roster())
 }
 
 // take feeds an update to the trackers.
 func (l *loop) take(u sources.Update) {
-	now := l.now()
-	for _, s := range u.Samples {
-		t, ok := l.find(s.Source)
-		if !ok {
-			l.log.Warn("sample of a source that is not configured", "source", s.Source)
-			continue
-		}
-		t.add(s, now, l.log)
-	}
-	for _, r := range u.Reports {
-		if t, ok := l.find(r.Source); ok {
-			t.take(r)
+	for _, j := range l.roster.Take(l.now(), u) {
+		switch {
+		case j.Stranger:
+			l.log.Warn("sample of a source that is not configured", "source", j.Sample.Source)
+		case j.Verdict.Outcome == sources.Duplicate:
+			l.log.Debug("sample again", "source", j.Sample.Source)
+		default:
+			l.log.Debug("sample judged", "source", j.Sample.Source, "outcome", j.Verdict.Outcome.String(),
+				"reason", j.Verdict.Reason, "offset_ns", int64(j.Sample.Offset))
 		}
 	}
-}
-
-func (t *tracked) add(s sources.Sample, now timescale.Instant, log *slog.Logger) {
-	t.tracker.Observe(now)
-	v := t.tracker.Add(s)
-	t.delay = s.Delay
-	switch v.Outcome {
-	case sources.Accepted:
-	case sources.Duplicate:
-		log.Debug("sample again", "source", s.Source)
-	default:
-		t.rejected++
-		log.Debug("sample judged", "source", s.Source, "outcome", v.Outcome.String(), "reason", v.Reason, "offset_ns", int64(s.Offset))
-	}
-}
-
-// take keeps a report. Two PTP ports that hear one grandmaster are one vote behind a step.
-func (t *tracked) take(r sources.Report) {
-	t.report = sources.Some(r)
-	if t.kind == sources.PTP && r.Quality.Reference != "" {
-		t.options.Independence = "grandmaster " + r.Quality.Reference
-	}
-}
-
-// memberForgottenAfter is how long a member of a pool is kept that chronyd does not report any more,
-// because another took its place.
-const memberForgottenAfter = 30 * time.Second
-
-// forget drops what came from a pool and is gone.
-func (l *loop) forget() {
-	now := l.now()
-	l.tracked = slices.DeleteFunc(l.tracked, func(t *tracked) bool {
-		r, ok := t.report.Get()
-		return t.member && ok && now.Sub(r.At) > memberForgottenAfter
-	})
 }
 
 // tick decides and steers once.
 func (l *loop) tick(at time.Time) {
 	l.keepTime(at)
-	l.forget()
 	reading, err := l.discipline.Read()
 	if err != nil {
 		l.writerFailed(err)
 		return
 	}
-	in := l.input(reading)
+	in := l.roster.Input(reading.At, reading.Offset)
 	decision := l.arbiter.Step(in)
 	report, err := l.discipline.Tick(l.command(decision))
 	if err != nil {
@@ -221,18 +127,6 @@ func (l *loop) keepTime(at time.Time) {
 	l.state.next = at.Add(l.interval)
 }
 
-func (l *loop) input(r clock.Reading) arbiter.Input {
-	in := arbiter.Input{Now: r.At, System: r.Offset, Candidates: make([]arbiter.Candidate, 0, len(l.tracked))}
-	for _, t := range l.tracked {
-		c := arbiter.Candidate{ID: t.id, Kind: t.kind, Options: t.options, Report: t.report}
-		if e, ok := t.tracker.Estimate(r.At); ok {
-			c.Estimate = sources.Some(e)
-		}
-		in.Candidates = append(in.Candidates, c)
-	}
-	return in
-}
-
 // command is what the discipline is told of a decision.
 func (l *loop) command(d arbiter.Decision) clock.TickInput {
 	return clock.TickInput{
@@ -248,8 +142,11 @@ func (l *loop) taiOffset(d arbiter.Decision) sources.Optional[int] {
 	if !ok || d.Mode != arbiter.Locked {
 		return sources.None[int]()
 	}
-	t, _ := l.find(id)
-	report, ok := t.report.Get()
+	s, ok := l.roster.Find(id)
+	if !ok {
+		return sources.None[int]()
+	}
+	report, ok := s.Report.Get()
 	if !ok {
 		return sources.None[int]()
 	}

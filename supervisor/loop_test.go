@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"clockarbiter/arbiter"
+	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
@@ -56,8 +57,9 @@ func newRig(t *testing.T) *rig {
 	r.at = r.start
 	now := func() timescale.Instant { return r.at }
 	r.virtual = clock.NewVirtual(now, -12*time.Millisecond, 40_000)
+	plan := NewPlan(cfg, hostFacts())
 	r.loop = &loop{
-		plan: NewPlan(cfg, hostFacts()), interval: cfg.Clock.Interval.Std(), now: now,
+		plan: plan, roster: roster.New(plan.roster()), interval: cfg.Clock.Interval.Std(), now: now,
 		arbiter: arbiter.New(arbiterConfig(cfg)),
 		discipline: clock.NewDiscipline(r.virtual, clock.DisciplineOptions{
 			Interval: cfg.Clock.Interval.Std(), MaxSlewPPM: cfg.Clock.MaxSlewPPM, MaxFrequencyPPM: cfg.Clock.MaxFrequencyPPM,
@@ -116,9 +118,6 @@ func (r *rig) expect(t *testing.T, mode string, selected sources.ID, limit time.
 
 func TestLoopStepsOnceLocksFailsOverAndReturns(t *testing.T) {
 	r := newRig(t)
-	for _, p := range r.plan.Sources {
-		r.find(p.ID)
-	}
 	r.run(25 * time.Second)
 	r.expect(t, "locked", "ptp:veth0:0", 5*time.Microsecond)
 	st, _ := r.snapshot()
@@ -197,34 +196,6 @@ func TestSameInputsSameDecisions(t *testing.T) {
 	}
 	if a, b := story(), story(); a != b {
 		t.Error("two runs of one story differ")
-	}
-}
-
-func TestPoolMembersComeAndGo(t *testing.T) {
-	r := newRig(t)
-	r.plan.Sources = append(r.plan.Sources, PlannedSource{ID: "ntp:pool.example.net", Pool: true, Kind: sources.NTP, Child: chronyChild})
-	member := sources.ID("ntp:pool.example.net/198.51.100.7")
-	r.take(sources.Update{Reports: []sources.Report{{Source: member, At: r.at, Condition: sources.Measuring}}})
-	r.tick(time.Now())
-	if st, _ := r.snapshot(); len(st.Sources) != 1 || st.Sources[0].ID != member {
-		t.Fatalf("sources %v, want the member", st.Sources)
-	}
-	r.at = r.at.Add(memberForgottenAfter + time.Second)
-	r.tick(time.Now())
-	if st, _ := r.snapshot(); len(st.Sources) != 0 {
-		t.Errorf("a member that nobody reports any more is still there: %v", st.Sources)
-	}
-}
-
-func TestUnknownSourcesAreIgnored(t *testing.T) {
-	r := newRig(t)
-	r.take(sources.Update{
-		Samples: []sources.Sample{{Source: "ntp:stranger", At: r.at}},
-		Reports: []sources.Report{{Source: "ntp:stranger", At: r.at, Condition: sources.Measuring}},
-	})
-	r.tick(time.Now())
-	if st, _ := r.snapshot(); len(st.Sources) != 0 {
-		t.Errorf("sources %v, want none", st.Sources)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"clockarbiter/arbiter"
+	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/sources"
 )
@@ -19,7 +20,7 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 	st.Clock = l.clockStatus(r)
 	st.Sources = make([]SourceStatus, 0, len(d.Verdicts))
 	for i, v := range d.Verdicts {
-		st.Sources = append(st.Sources, sourceStatus(l.tracked[i], in.Candidates[i], v, in))
+		st.Sources = append(st.Sources, sourceStatus(l.roster.Sources()[i], in.Candidates[i], v, in))
 	}
 	st.Children = l.children()
 	st.Loop = l.state.status
@@ -72,11 +73,11 @@ func describeWrite(r clock.TickReport) string {
 	return words
 }
 
-func sourceStatus(t *tracked, c arbiter.Candidate, v arbiter.Verdict, in arbiter.Input) SourceStatus {
+func sourceStatus(known *roster.Source, c arbiter.Candidate, v arbiter.Verdict, in arbiter.Input) SourceStatus {
 	s := SourceStatus{
 		ID: v.ID, Mark: string(v.State.Mark()), State: v.State.String(), Reason: v.Reason,
-		OffsetNS: v.Offset, BoundNS: v.Bound, Score: v.Score, Rejected: t.rejected, Delay: t.delay,
-		Quality: t.tracker.Quality(),
+		OffsetNS: v.Offset, BoundNS: v.Bound, Score: v.Score, Rejected: known.Rejected, Delay: known.Delay,
+		Quality: known.Tracker.Quality(),
 	}
 	if e, ok := c.Estimate.Get(); ok {
 		s.JitterNS, s.FreqPPB = sources.Some(e.Jitter), sources.Some(e.FreqPPB)
