@@ -18,18 +18,16 @@ var (
 
 // network is a simulated master and path. True time is in nanoseconds; L runs ppm fast.
 type network struct {
-	rand            *rand.Rand
-	ppm             float64
-	parent          protocol.PortIdentity
-	forward, back   time.Duration // fixed path delays
-	jitter          time.Duration // mean of an exponential queue, each way
-	step            time.Duration // the master's clock against true time
-	syncEvery       time.Duration
-	requestEvery    time.Duration // 0: none
-	requestAfter    time.Duration // phase of the requests
-	dropRequests    float64
-	correct         time.Duration // residence in transparent clocks, as corrected
-	residenceJitter time.Duration
+	rand          *rand.Rand
+	ppm           float64
+	parent        protocol.PortIdentity
+	forward, back time.Duration // fixed path delays
+	jitter        time.Duration // mean of an exponential queue, each way
+	step          time.Duration // the master's clock against true time
+	syncEvery     time.Duration
+	requestEvery  time.Duration // 0: none
+	requestAfter  time.Duration // phase of the requests
+	dropRequests  float64
 }
 
 const epoch = int64(1_800_000_000_000_000_000)

@@ -23,12 +23,6 @@ type PHCReading struct {
 	Window time.Duration
 }
 
-// phcReader reads a PHC.
-type phcReader interface {
-	Read() (PHCReading, error)
-	Close() error
-}
-
 // phcIoctls are the kernel's three ways to compare a PHC with the system clocks, best first.
 type phcIoctls interface {
 	precise() (*unix.PtpSysOffsetPrecise, error)

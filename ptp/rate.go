@@ -40,8 +40,6 @@ type ratePoint struct {
 	t2 timescale.Instant
 }
 
-func (e *rateEstimator) reset() { e.points = e.points[:0] }
-
 func (e *rateEstimator) add(t1 int64, t2 timescale.Instant) {
 	e.points = append(e.points, ratePoint{t1, t2})
 	first := max(0, len(e.points)-rateMaxSyncs)
