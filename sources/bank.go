@@ -154,6 +154,14 @@ func newBank(shapesInUse int, phase, variance, freqSD float64) bank {
 	return b
 }
 
+// start begins with a frequency other than 0.
+func (b *bank) start(freq float64) {
+	for i := range b.models {
+		b.models[i].freq = freq
+	}
+	b.summarise()
+}
+
 // update takes a reading of phase z, dt seconds after the last one. excess is its delay above the
 // minimum in units of the usual, extra a variance in ns^2 that comes on top of the noise.
 func (b *bank) update(dt, z, excess, extra float64) {

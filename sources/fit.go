@@ -13,12 +13,13 @@ type fit struct {
 	best   belief
 }
 
-func newFit(withDelay bool, variance, freqSD float64) fit {
+func newFit(withDelay bool, variance float64, prior Rate) fit {
 	n := 1
 	if withDelay {
 		n = shapes
 	}
-	f := fit{direct: newBank(n, 0, variance, freqSD), freqSD: freqSD}
+	f := fit{direct: newBank(n, 0, variance, prior.SDPPB), freqSD: prior.SDPPB}
+	f.direct.start(prior.FreqPPB)
 	f.best = f.direct.best
 	return f
 }
@@ -53,7 +54,7 @@ func (f *fit) add(r reading) {
 // anything of the next.
 func (f *fit) addToBlocks(r reading) {
 	f.bets.since += r.dt
-	if f.blocks.due(r.dt) {
+	if f.blocks.due(r.dt, r.phase) {
 		age, phase := f.blocks.mean()
 		f.bets.settle(f.blocks.age+r.dt-age, phase)
 		f.blocks.close()

@@ -21,6 +21,15 @@ type TrackerConfig struct {
 	AsymmetryShare float64
 	// MaxFrequencyPPM is the largest frequency error of L that is believed; default 500.
 	MaxFrequencyPPM float64
+	// Rate is what is known of the frequency before the first sample, from other sources or from an
+	// earlier run. It starts the first track only: a source that jumped has refuted it.
+	Rate Optional[Rate]
+}
+
+// Rate is a frequency of UTC against L with its uncertainty.
+type Rate struct {
+	// FreqPPB is as Estimate.FreqPPB, SDPPB one standard deviation of it.
+	FreqPPB, SDPPB float64
 }
 
 // Tracker follows one source: samples go in, an estimate with an error bound comes out. It is a
@@ -121,7 +130,7 @@ func (t *Tracker) start(s Sample) {
 	t.learnPath(s)
 	t.base = s.Offset
 	t.usual = 0
-	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), t.freqPriorSD())
+	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), t.ratePrior())
 	t.started, t.samples, t.newest = true, 1, s
 }
 
@@ -132,8 +141,16 @@ func (t *Tracker) priorSpread(s Sample) float64 {
 	return max(least, float64(s.Delay.Or(0))/10, float64(s.Dispersion)/3)
 }
 
-// freqPriorSD takes the largest believable frequency error as two standard deviations.
-func (t *Tracker) freqPriorSD() float64 { return t.cfg.MaxFrequencyPPM * 1000 / 2 }
+// ratePrior is what a track starts with: what was known before the first one, else the largest
+// believable frequency error as two standard deviations.
+func (t *Tracker) ratePrior() Rate {
+	anything := Rate{SDPPB: t.cfg.MaxFrequencyPPM * 1000 / 2}
+	known, ok := t.cfg.Rate.Get()
+	if !ok || t.track > 1 || !(known.SDPPB > 0 && known.SDPPB < anything.SDPPB) || !(math.Abs(known.FreqPPB) <= 2*anything.SDPPB) {
+		return anything
+	}
+	return known
+}
 
 // learnPath updates the smallest delay and the best reading seen.
 func (t *Tracker) learnPath(s Sample) {
