@@ -8,6 +8,9 @@ const (
 	blockSeconds = 0.99
 	// enoughBlocks is the number from which the blocks' estimate is meaningful.
 	enoughBlocks = 4
+	// jumpFactor is the ratio of the square of a difference of neighbours to the usual one from which
+	// it is the end of a run of readings with the same error, and jumpSeconds the shortest run.
+	jumpFactor, jumpSeconds = 16, 0.25
 	// betMemory is the number of bets that the choice remembers.
 	betMemory = 100
 )
@@ -21,6 +24,8 @@ type blocks struct {
 	age    float64 // newest reading - the bank's instant, s
 	full   float64 // readings in the last complete block
 	within float64 // variance of a reading within its block, ns^2
+	last   float64 // phase of the newest reading, ns
+	quiet  float64 // usual square of the difference of neighbours, ns^2
 
 	// The block in progress: how old the bank was at its first reading, and weighted sums of the
 	// readings' ages and distances from the bank's line.
@@ -34,13 +39,27 @@ type blocks struct {
 func newBlocks(now belief, variance, freqSD float64) *blocks {
 	return &blocks{
 		bank:          bank{best: now},
+		last:          now.phase,
+		quiet:         variance,
 		variancePrior: variance, frequencyPrior: freqSD,
 	}
 }
 
-// due reports whether a reading dt seconds after the newest begins a new block.
-func (b *blocks) due(dt float64) bool {
-	return b.readings > 0 && b.age+dt-b.first >= blockSeconds
+// due reports whether a reading dt seconds after the newest begins a new block: because the one in
+// progress is complete, or because the reading jumps, which ends a run of readings with the same
+// error. So the blocks fall in step with the runs.
+func (b *blocks) due(dt, z float64) bool {
+	if b.readings == 0 {
+		return false
+	}
+	length := b.age + dt - b.first
+	return length >= blockSeconds || length >= jumpSeconds && b.difference(dt, z) > jumpFactor*b.quiet
+}
+
+// difference returns the square of the jump from the newest reading.
+func (b *blocks) difference(dt, z float64) float64 {
+	d := z - b.last - b.bank.best.freq*dt
+	return d * d
 }
 
 // mean returns the age and the phase of the block in progress.
@@ -70,6 +89,9 @@ func (b *blocks) close() {
 
 // add takes a reading dt seconds after the newest; weight is the inverse of its relative variance.
 func (b *blocks) add(dt, z, weight float64) {
+	// A square above twice the usual teaches no more than that, so that runs show as quiet.
+	b.quiet += (min(b.difference(dt, z), 2*b.quiet+1) - b.quiet) / betMemory
+	b.last = z
 	b.age += dt
 	if b.readings == 0 {
 		b.first = b.age
@@ -97,7 +119,10 @@ func (b *blocks) belief() belief {
 	return at.after(b.age-age, b.bank.wander)
 }
 
-func (b *blocks) shift(d float64) { b.bank.shift(d) }
+func (b *blocks) shift(d float64) {
+	b.last -= d
+	b.bank.shift(d)
+}
 
 // bets compares two estimators by how well each predicted the next block.
 type bets struct {

@@ -17,6 +17,7 @@ var tried = []struct {
 	name string
 	new  func() sim.Peer
 }{
+	{"tracker", func() sim.Peer { return NewTracker() }},
 	{"direct", func() sim.Peer { return NewBank(base) }},
 	{"blocked", func() sim.Peer { h := NewHybrid(base); h.Always = true; return h }},
 	{"hybrid", func() sim.Peer { return NewHybrid(base) }},
@@ -67,6 +68,15 @@ func rms(t *testing.T, name string, l lab, w float64, from, to time.Duration, se
 	last := sums[len(tried)+1]
 	line += fmt.Sprintf("  closed loop %.3f (%.1f)", math.Sqrt(last/sums[0]), math.Sqrt(last/float64(seeds)))
 	t.Log(line)
+}
+
+func TestHeld(t *testing.T) {
+	for _, w := range []float64{1e-9} {
+		for _, hz := range []time.Duration{8, 16} {
+			rms(t, fmt.Sprintf("heldoff %d Hz w %g", hz, w), lab{interval: second / hz, hold: second, phase: second/2 + 1, duration: 1800 * second}, w, 600*second, 1800*second, 2)
+			rms(t, fmt.Sprintf("held %d Hz w %g", hz, w), lab{interval: second / hz, hold: second, duration: 1800 * second}, w, 600*second, 1800*second, 2)
+		}
+	}
 }
 
 func TestTable(t *testing.T) {
