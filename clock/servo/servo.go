@@ -59,6 +59,8 @@ type Servo struct {
 	plant  plant
 	// rate is the target's frequency when there last was a target.
 	rate sources.Optional[float64]
+	// resumed: rate is that of an earlier run.
+	resumed bool
 }
 
 // New returns a servo that knows nothing of the clock yet.
@@ -71,7 +73,7 @@ func (s *Servo) Stepped(d time.Duration) { s.plant.step(d) }
 func (s *Servo) Step(in Input) Output {
 	out := Output{Unexplained: s.plant.observe(in.At, in.System, in.Window, in.FreqPPB)}
 	if target, ok := in.Target.Get(); ok {
-		s.rate = sources.Some(target.FreqPPB)
+		s.rate, s.resumed = sources.Some(target.FreqPPB), false
 		return s.follow(out, target, in.Step)
 	}
 	return s.coast(out)
@@ -99,7 +101,7 @@ func (s *Servo) follow(out Output, target sources.Estimate, step time.Duration) 
 // remove, and a slew left in force would run away.
 func (s *Servo) coast(out Output) Output {
 	rate, ok := s.rate.Get()
-	if !ok {
+	if !ok || s.unsure() {
 		out.Reason = "no target yet: frequency left as found"
 		return out
 	}
