@@ -34,6 +34,8 @@ type TickInput struct {
 	TAIOffset sources.Optional[int]
 	// Synchronised is what the kernel tells every program; false lets its maxerror grow.
 	Synchronised bool
+	// Hold writes nothing: the report says what would have been done.
+	Hold bool
 }
 
 // TickReport is what one tick saw and did.
@@ -41,7 +43,7 @@ type TickReport struct {
 	// Before is the clock as it was read, before the command.
 	Before Reading
 	// Command is what was given to the driver, Applied whether the driver performed it: false in
-	// observe and when it was refused.
+	// observe, when it was refused, and on hold.
 	Command Command
 	Applied bool
 	// Servo is the computation: error before, remaining after the step, frequency and its reason.
@@ -54,7 +56,17 @@ type Discipline struct {
 	kernel Kernel
 	servo  *servo.Servo
 	dry    bool
+	// held is whether the last tick was to write nothing.
+	held bool
+
+	watch *Watch // nil in observe: whoever steers the clock there is no stranger
+	found []Intrusion
+	read  Reading // the newest
+	wrote Command // the newest that was performed
 }
+
+// maxIntrusions bounds what waits for Intrusions. What a stranger did first says the most.
+const maxIntrusions = 64
 
 // NewDiscipline returns the owner of k.
 func NewDiscipline(k Kernel, o DisciplineOptions) *Discipline {
@@ -67,23 +79,95 @@ func NewDiscipline(k Kernel, o DisciplineOptions) *Discipline {
 	if watcher, ok := k.(interface{ AdjustsNothing() bool }); ok {
 		d.dry = watcher.AdjustsNothing()
 	}
+	if !d.dry {
+		d.watch = NewWatch(oscillatorOf(k))
+	}
 	return d
+}
+
+func oscillatorOf(k Kernel) float64 {
+	if o, ok := k.(oscillator); ok {
+		return o.OscillatorPPB()
+	}
+	return 0
 }
 
 // Read observes the clock and changes nothing: for who must know where the clock is before deciding
 // what it shall do.
-func (d *Discipline) Read() (Reading, error) { return d.kernel.Read() }
+// The error is that of the driver.
+func (d *Discipline) Read() (Reading, error) {
+	r, err := d.kernel.Read()
+	if err != nil || d.watch == nil {
+		return r, err
+	}
+	d.found = append(d.found, d.watch.Observe(r)...)
+	d.found = d.found[:min(len(d.found), maxIntrusions)]
+	d.read = r
+	return r, nil
+}
+
+// Intrusions returns what others did to the clock, as far as it was read, since the last call.
+func (d *Discipline) Intrusions() []Intrusion {
+	found := d.found
+	d.found = nil
+	return found
+}
+
+// Undo takes back at once what a stranger did: it adds -step to the clock, and has the next write end
+// what the stranger left running. What the clock says of itself stays as it was last published. The
+// frequency is the next Tick's. The error is a *RefusedError.
+func (d *Discipline) Undo(step time.Duration) error {
+	if r, ok := d.kernel.(reclaimer); ok {
+		r.Reclaim()
+	}
+	if step == 0 {
+		return nil
+	}
+	c := d.wrote
+	c.Step, c.FreqPPB, c.TAIOffset = sources.Some(-step), sources.None[float64](), sources.None[int]()
+	if err := d.apply(c); err != nil {
+		return fmt.Errorf("undo a foreign step: %w", err)
+	}
+	return nil
+}
+
+// apply gives a command to the driver and tells the watch of it.
+func (d *Discipline) apply(c Command) error {
+	w := Write{Before: d.now(), Command: c}
+	if err := d.kernel.Apply(c); err != nil {
+		return err
+	}
+	if d.dry {
+		return nil
+	}
+	w.After = d.now()
+	d.watch.Wrote(w)
+	d.wrote = c
+	return nil
+}
+
+// now is the present where the driver tells it, else the newest reading's instant.
+func (d *Discipline) now() timescale.Instant {
+	if k, ok := d.kernel.(timekeeper); ok {
+		return k.Now()
+	}
+	return d.read.At
+}
 
 // Tick reads the clock, computes one command and gives it to the driver. The error is that of the
 // read, or a *RefusedError; in the latter case the report is complete and Applied is false.
 func (d *Discipline) Tick(in TickInput) (TickReport, error) {
-	reading, err := d.kernel.Read()
+	reading, err := d.Read()
 	if err != nil {
 		return TickReport{}, fmt.Errorf("discipline: %w", err)
 	}
+	d.held = in.Hold
 	report := TickReport{Before: reading, Servo: d.servo.Step(servoInput(reading, in))}
 	report.Command = command(in, report.Servo)
-	if err := d.kernel.Apply(report.Command); err != nil {
+	if in.Hold {
+		return report, nil
+	}
+	if err := d.apply(report.Command); err != nil {
 		return report, fmt.Errorf("discipline: %w", err)
 	}
 	if d.dry {
@@ -96,9 +180,13 @@ func (d *Discipline) Tick(in TickInput) (TickReport, error) {
 
 // Release leaves the clock to itself before the program ends: the frequency keeps the rate of the
 // last target, without what was being slewed, and the published errors stay as they are and grow. A
-// successor finds a clock that it can take over without a step. The error is as for Tick.
+// successor finds a clock that it can take over without a step. A clock on hold is left as it is. The
+// error is as for Tick.
 func (d *Discipline) Release() error {
-	reading, err := d.kernel.Read()
+	if d.held {
+		return nil
+	}
+	reading, err := d.Read()
 	if err != nil {
 		return fmt.Errorf("release: %w", err)
 	}
@@ -108,7 +196,7 @@ func (d *Discipline) Release() error {
 		MaxError:     reading.MaxError,
 		EstError:     reading.EstError,
 	}
-	if err := d.kernel.Apply(rest); err != nil {
+	if err := d.apply(rest); err != nil {
 		return fmt.Errorf("release: %w", err)
 	}
 	return nil

@@ -151,7 +151,7 @@ func TestDisciplineReleaseKeepsTheRateAndDropsTheSlew(t *testing.T) {
 
 func TestDisciplineInObserve(t *testing.T) {
 	k := newFakeKernel()
-	o := &Observer{host: k.host(), adj: k.adjtime}
+	o := &Observer{host: k.host(), adj: k.call}
 	d := NewDiscipline(o, disciplineOptions)
 	at := o.host.FromMonotonicRaw(k.raw)
 	in := TickInput{Target: sources.Some(sources.Estimate{At: at, Offset: time.Second}), Step: sources.Some(time.Second)}

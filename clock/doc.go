@@ -12,10 +12,10 @@
 //     suspended, so after a resume L is behind UTC by the time asleep, which shows as a move of the
 //     system clock that nobody commanded.
 //   - d(system clock - L)/dL is the frequency in force, exactly, since both are driven by the same
-//     counter. What moves the clock otherwise is a stranger, and is reported: as Reading.Foreign
-//     where the kernel's state shows it, as servo.Output.Unexplained where only the clock does.
+//     counter. What moves the clock otherwise is a stranger. Watch tells it from our own writes, from
+//     leap seconds and from suspend, and Discipline.Intrusions reports it.
 //   - One command is one call of clock_adjtime, so the clock is never seen half adjusted. A refused
 //     command is a *RefusedError and changes nothing.
 //   - A command says that the clock is synchronised only together with a bound for its error.
-//   - An observation costs eleven readings of a clock (about 5 us), and the record of them is bounded.
+//   - An observation costs eleven readings of a clock of about 0.3 us each, and the record of them is bounded.
 package clock

@@ -26,31 +26,37 @@ const (
 // reads clocks and adjusts none. It is safe for concurrent use.
 type Host struct {
 	raw, realtime func() int64
-	anchor        int64 // L - CLOCK_MONOTONIC_RAW, constant
+	siblings      *siblingClocks // nil: none
+	anchor        int64          // L - CLOCK_MONOTONIC_RAW, constant
 
 	mu    sync.Mutex
 	track *timescale.Track
 }
 
 // NewHost anchors L so that it equals CLOCK_REALTIME now. The error is the kernel's refusal to
-// read one of the two clocks.
+// read one of the clocks.
 func NewHost() (*Host, error) {
 	for _, c := range []struct {
 		id   int32
 		name string
-	}{{unix.CLOCK_MONOTONIC_RAW, "CLOCK_MONOTONIC_RAW"}, {unix.CLOCK_REALTIME, "CLOCK_REALTIME"}} {
+	}{
+		{unix.CLOCK_MONOTONIC_RAW, "CLOCK_MONOTONIC_RAW"}, {unix.CLOCK_REALTIME, "CLOCK_REALTIME"},
+		{unix.CLOCK_MONOTONIC, "CLOCK_MONOTONIC"}, {unix.CLOCK_BOOTTIME, "CLOCK_BOOTTIME"},
+	} {
 		var ts unix.Timespec
 		if err := unix.ClockGettime(c.id, &ts); err != nil {
 			return nil, fmt.Errorf("read %s: %w", c.name, err)
 		}
 	}
-	return newHost(gettime(unix.CLOCK_MONOTONIC_RAW), gettime(unix.CLOCK_REALTIME)), nil
+	h := newHost(gettime(unix.CLOCK_MONOTONIC_RAW), gettime(unix.CLOCK_REALTIME))
+	h.siblings = hostSiblings()
+	return h, nil
 }
 
 // newHost is NewHost over any two clocks.
 func newHost(raw, realtime func() int64) *Host {
 	h := &Host{raw: raw, realtime: realtime, track: timescale.NewTrack(trackCapacity, trackReach)}
-	mid, real, _ := h.bracket()
+	mid, real, _ := bracket(h.raw, h.realtime)
 	h.anchor = real - mid
 	h.Observe()
 	return h
@@ -103,25 +109,26 @@ func (h *Host) SystemAt(i timescale.Instant) (time.Duration, bool) {
 }
 
 func (h *Host) observe() timescale.Observation {
-	mid, real, window := h.bracket()
+	mid, real, window := bracket(h.raw, h.realtime)
 	at := h.FromMonotonicRaw(mid)
 	o := timescale.Observation{At: at, Offset: time.Duration(real - int64(at)), Window: window}
 	h.track.Observe(o)
 	return o
 }
 
-// bracket reads raw, realtime, raw, realtime, ... raw and returns the realtime reading with the
-// narrowest pair of raw readings about it: their middle, the reading, and half their distance.
-func (h *Host) bracket() (mid, real int64, window time.Duration) {
-	before := h.raw()
+// bracket reads reference, clock, reference, clock, ... reference and returns the reading of the clock
+// with the narrowest pair of reference readings about it: their middle, the reading, and half their
+// distance.
+func bracket(reference, clock func() int64) (mid, value int64, window time.Duration) {
+	before := reference()
 	for n := range bracketTries {
-		r := h.realtime()
-		after := h.raw()
+		v := clock()
+		after := reference()
 		width := after - before
 		if half := time.Duration((width + 1) / 2); n == 0 || half < window {
-			mid, real, window = before+width/2, r, half
+			mid, value, window = before+width/2, v, half
 		}
 		before = after
 	}
-	return mid, real, window
+	return mid, value, window
 }

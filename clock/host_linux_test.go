@@ -2,6 +2,7 @@ package clock
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -9,21 +10,42 @@ import (
 	"clockarbiter/clock/timescale"
 )
 
-// twoClocks are the two clocks of a simulated machine. Each reading takes readTime.
+// twoClocks are the clocks of a simulated machine: two, and those that follow from them. Each reading
+// takes readTime.
 type twoClocks struct {
 	raw      int64
 	offset   int64   // realtime - raw
 	ppm      float64 // rate of offset
+	adjtime  float64 // what a stranger adds to it
+	frac     float64 // ns, what offset cannot hold
+	stepped  int64   // realtime - monotonic
+	slept    int64   // boottime - monotonic
 	readTime int64
 	slow     int // the reading that takes a hundred times as long, counted down
+	// pause returns how long the machine is interrupted at a reading. nil: never.
+	pause func() int64
 }
 
 func (c *twoClocks) advance(ns int64) {
 	c.raw += ns
-	c.offset += int64(c.ppm * 1e-6 * float64(ns))
+	c.frac += (c.ppm + c.adjtime) * 1e-6 * float64(ns)
+	whole := math.Floor(c.frac)
+	c.offset, c.frac = c.offset+int64(whole), c.frac-whole
 }
 
+// step sets the clock.
+func (c *twoClocks) step(ns int64) { c.offset += ns; c.stepped += ns }
+
+// suspend is what the other clocks show of the machine's sleep.
+func (c *twoClocks) suspend(ns int64) { c.step(ns); c.slept += ns }
+
+func (c *twoClocks) readMonotonic() int64 { c.spend(); return c.raw + c.offset - c.stepped }
+func (c *twoClocks) readBoottime() int64  { c.spend(); return c.raw + c.offset - c.stepped + c.slept }
+
 func (c *twoClocks) spend() {
+	if c.pause != nil {
+		c.advance(c.pause())
+	}
 	d := c.readTime
 	if c.slow--; c.slow == 0 {
 		d *= 100
@@ -38,7 +60,7 @@ func (c *twoClocks) host() *Host         { return newHost(c.readRaw, c.readRealt
 const bootUTC = 1_800_000_000 * int64(time.Second)
 
 func newTwoClocks() *twoClocks {
-	return &twoClocks{raw: 5e9, offset: bootUTC, readTime: 100}
+	return &twoClocks{raw: 5e9, offset: bootUTC, stepped: bootUTC, readTime: 100}
 }
 
 func TestHostAnchorsLNearUTC(t *testing.T) {

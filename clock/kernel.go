@@ -16,6 +16,16 @@ type Kernel interface {
 	Apply(Command) error
 }
 
+// timekeeper is a Kernel that tells the present instant on L, to place a write between two instants.
+type timekeeper interface{ Now() timescale.Instant }
+
+// reclaimer is a Kernel on which a stranger can leave a correction running that the next write does
+// not end. Reclaim has the next Apply end it.
+type reclaimer interface{ Reclaim() }
+
+// oscillator is a Kernel whose uncommanded rate against L is known to be other than nothing.
+type oscillator interface{ OscillatorPPB() float64 }
+
 // Reading is one observation of the steered clock.
 type Reading struct {
 	// At is the instant on L, in the middle of the reading window.
@@ -35,7 +45,12 @@ type Reading struct {
 	Synchronised bool
 	// MaxError and EstError are as the kernel reports them.
 	MaxError, EstError time.Duration
-	// Foreign is present when somebody else wrote to the clock since the last Apply.
+	// Leap is the leap second that the kernel is armed for.
+	Leap sources.Leap
+	// Siblings are the clocks beside the steered one, absent where the driver has none.
+	Siblings sources.Optional[Siblings]
+	// Foreign is present when somebody else wrote to the clock since the last Read or Apply. Each
+	// write is seen once.
 	Foreign sources.Optional[ForeignWrite]
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"clockarbiter/clock/timescale"
 )
 
 // This is the only file of the tree that calls clock_adjtime. The linter enforces it.
@@ -36,23 +38,31 @@ func readTimex(adj adjtime) (unix.Timex, error) {
 type System struct {
 	host *Host
 	adj  adjtime
-	// wrote is what the last write returned, nil before the first.
-	wrote *unix.Timex
+	// known is the state that the last write returned, or what was found since: nil before the
+	// first write.
+	known *unix.Timex
+	// taken is false until what a previous owner or a stranger left running was ended.
+	taken bool
 }
 
 // NewSystem returns the writer of the system clock, which is observed through h.
 func NewSystem(h *Host) *System { return &System{host: h, adj: adjustRealtime} }
 
-// Read implements Kernel. Reading.Foreign says what somebody else wrote since the last Apply.
+// Now returns the present instant on L.
+func (s *System) Now() timescale.Instant { return s.host.Now() }
+
+// Read implements Kernel. Reading.Foreign says what somebody else wrote since the last Read or Apply.
 func (s *System) Read() (Reading, error) {
 	t, err := readTimex(s.adj)
 	if err != nil {
 		return Reading{}, err
 	}
 	r := readingOf(t)
-	if s.wrote != nil {
-		r.Foreign = foreignWrite(*s.wrote, t)
+	if s.known != nil {
+		r.Foreign = foreignWrite(*s.known, t)
+		s.known = &t
 	}
+	r.Siblings = s.host.Siblings()
 	return observed(r, s.host.Observe()), nil
 }
 
@@ -63,22 +73,26 @@ func (s *System) Apply(c Command) error {
 	if err != nil {
 		return err
 	}
-	if s.wrote == nil {
+	if !s.taken {
 		if err := s.takeOver(); err != nil {
 			return err
 		}
+		s.taken = true
 	}
 	step := t.Modes&unix.ADJ_SETOFFSET != 0
 	if err := s.adj(&t); err != nil {
 		return &RefusedError{Part: partsOf(t.Modes), Err: privilege(err)}
 	}
-	s.wrote = &t
+	s.known = &t
 	if step {
 		// Narrows the interval in which the step lies to the time of one call.
 		s.host.Observe()
 	}
 	return nil
 }
+
+// Reclaim has the next Apply end what a stranger left running.
+func (s *System) Reclaim() { s.taken = false }
 
 // takeOver ends an adjtime slew and a PLL correction that a previous owner may have left: the
 // kernel would go on adding both to our frequency. The PLL takes a new correction, of nothing, only

@@ -26,13 +26,13 @@ func newFakeKernel() *fakeKernel {
 	return &fakeKernel{twoClocks: newTwoClocks(), t: unix.Timex{Tick: 10000, Status: unix.STA_UNSYNC, Maxerror: 16e6, Esterror: 16e6}}
 }
 
-func (k *fakeKernel) adjtime(t *unix.Timex) error {
+func (k *fakeKernel) call(t *unix.Timex) error {
 	k.calls = append(k.calls, t.Modes)
 	if k.refuse != nil && t.Modes != 0 {
 		return k.refuse
 	}
 	if t.Modes == unix.ADJ_OFFSET_SINGLESHOT {
-		k.slewing = t.Offset
+		k.slewing, k.twoClocks.adjtime = t.Offset, 0
 		*t = k.t
 		return nil
 	}
@@ -40,7 +40,7 @@ func (k *fakeKernel) adjtime(t *unix.Timex) error {
 		if t.Modes&unix.ADJ_NANO == 0 || t.Time.Usec < 0 || t.Time.Usec >= 1e9 {
 			return unix.EINVAL
 		}
-		k.offset += t.Time.Sec*1e9 + t.Time.Usec
+		k.step(t.Time.Sec*1e9 + t.Time.Usec)
 		k.t.Status |= unix.STA_UNSYNC
 		k.t.Maxerror, k.t.Esterror = 16e6, 16e6
 	}
@@ -77,7 +77,7 @@ func (k *fakeKernel) setFields(t *unix.Timex) {
 	k.ppm = float64(k.t.Freq)/65536 + float64(k.t.Tick-10000)*100
 }
 
-func (k *fakeKernel) system() *System { return &System{host: k.host(), adj: k.adjtime} }
+func (k *fakeKernel) system() *System { return &System{host: k.host(), adj: k.call} }
 
 func TestSystemApplyIsReadBack(t *testing.T) {
 	k := newFakeKernel()
@@ -107,7 +107,7 @@ func TestSystemApplyIsReadBack(t *testing.T) {
 func TestSystemReadAdjustsNothing(t *testing.T) {
 	k := newFakeKernel()
 	before := k.t
-	for _, clock := range []Kernel{k.system(), &Observer{host: k.host(), adj: k.adjtime}} {
+	for _, clock := range []Kernel{k.system(), &Observer{host: k.host(), adj: k.call}} {
 		if _, err := clock.Read(); err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,7 @@ func TestSystemNarrowsItsOwnStep(t *testing.T) {
 
 func TestObserverRecordsAndAdjustsNothing(t *testing.T) {
 	k := newFakeKernel()
-	o := &Observer{host: k.host(), adj: k.adjtime}
+	o := &Observer{host: k.host(), adj: k.call}
 	if o.Would().Present() {
 		t.Error("a command before the first")
 	}
@@ -239,3 +239,12 @@ func TestObserverRecordsAndAdjustsNothing(t *testing.T) {
 		t.Error("accepts what the kernel would refuse")
 	}
 }
+
+// What other tests need of the system's words.
+type unixTimex = unix.Timex
+
+const (
+	staPLL = unix.STA_PLL
+	staINS = unix.STA_INS
+	staDEL = unix.STA_DEL
+)

@@ -141,6 +141,19 @@ func readingOf(t unix.Timex) Reading {
 		Synchronised: t.Status&unix.STA_UNSYNC == 0,
 		MaxError:     time.Duration(t.Maxerror) * time.Microsecond,
 		EstError:     time.Duration(t.Esterror) * time.Microsecond,
+		Leap:         leapOf(t.Status),
+	}
+}
+
+// leapOf returns the leap second of the status bits.
+func leapOf(status int32) sources.Leap {
+	switch {
+	case status&unix.STA_INS != 0:
+		return sources.LeapInsert
+	case status&unix.STA_DEL != 0:
+		return sources.LeapDelete
+	default:
+		return sources.LeapNone
 	}
 }
 

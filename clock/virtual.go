@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
 )
 
 // virtualHistory is how many pieces of its past a Virtual keeps: 17 minutes at four per second.
@@ -14,13 +15,18 @@ const virtualHistory = 4096
 // Virtual is the driver "virtual": a simulated clock on top of L, with an oscillator that runs off
 // by a constant rate. It takes the same commands as the kernel, with the same quantisation, limits
 // and growth of maxerror, and is harmless anywhere. It does not perform leap seconds. One goroutine
-// owns it as a Kernel; At is safe for concurrent use.
+// owns it as a Kernel; At and what Stranger returns are safe for concurrent use.
 type Virtual struct {
 	now      func() timescale.Instant
 	errorPPB float64
 
 	mu     sync.Mutex
 	pieces []piece // never empty; oldest first
+	steps  time.Duration
+	// strange is the rate of a slew that a stranger left running; written is what its writes to the
+	// settings came to since the last Read or Apply.
+	strange float64
+	written sources.Optional[ForeignWrite]
 
 	freq, tick         int64
 	tai                int
@@ -78,13 +84,26 @@ func (p piece) rounded(i timescale.Instant) time.Duration {
 	return whole + time.Duration(math.Round(frac))
 }
 
+// Now returns the present instant on L.
+func (v *Virtual) Now() timescale.Instant { return v.now() }
+
+// OscillatorPPB is how fast the simulated oscillator runs against L.
+func (v *Virtual) OscillatorPPB() float64 { return v.errorPPB }
+
 // Read implements Kernel.
 func (v *Virtual) Read() (Reading, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	at := v.now()
 	maxError, synchronised := v.errorAt(at)
+	offset := v.pieces[len(v.pieces)-1].rounded(at)
+	written := v.written
+	v.written = sources.None[ForeignWrite]()
 	return Reading{
 		At:           at,
-		Offset:       v.At(at),
+		Offset:       offset,
+		Siblings:     sources.Some(Siblings{At: at, Monotonic: Difference{Value: offset - v.steps}, Steps: Difference{Value: v.steps}}),
+		Foreign:      written,
 		FreqPPB:      frequency(v.freq, v.tick),
 		TickMicros:   v.tick,
 		TAIOffset:    v.tai,
@@ -107,6 +126,8 @@ func (v *Virtual) Apply(c Command) error {
 	if err != nil {
 		return err
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	at := v.now()
 	if c.FreqPPB.Present() {
 		v.freq, v.tick = t.Freq, t.Tick
@@ -115,6 +136,7 @@ func (v *Virtual) Apply(c Command) error {
 	if step != 0 || c.FreqPPB.Present() {
 		v.extend(at, step)
 	}
+	v.written = sources.None[ForeignWrite]()
 	v.tai = c.TAIOffset.Or(v.tai)
 	v.account(at, c, step != 0)
 	return nil
@@ -136,13 +158,12 @@ func (v *Virtual) account(at timescale.Instant, c Command, stepped bool) {
 
 // extend starts a new piece with the frequency in force, step ahead of where the clock is.
 func (v *Virtual) extend(at timescale.Instant, step time.Duration) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	v.steps += step
 	base, frac := v.pieces[len(v.pieces)-1].offset(at)
 	if len(v.pieces) == virtualHistory {
 		v.pieces = append(v.pieces[:0], v.pieces[virtualHistory/2:]...)
 	}
 	v.pieces = append(v.pieces, piece{
-		from: at, base: base + step, frac: frac, ratePPB: v.errorPPB + frequency(v.freq, v.tick),
+		from: at, base: base + step, frac: frac, ratePPB: v.errorPPB + v.strange + frequency(v.freq, v.tick),
 	})
 }

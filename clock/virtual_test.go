@@ -75,6 +75,7 @@ func TestVirtualReportsLikeTheKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Siblings = sources.None[Siblings]()
 		return r
 	}
 	boot := Reading{At: h.at, TickMicros: 10000, MaxError: phaseLimit, EstError: phaseLimit}
