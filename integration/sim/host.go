@@ -3,20 +3,19 @@ package sim
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 	"time"
 
 	"clockarbiter/arbiter"
+	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
 
-// host is the daemon without its shells: trackers, arbiter and discipline over a simulated kernel.
+// host is the daemon without its shells: roster, arbiter and discipline over a simulated kernel.
 type host struct {
 	world      *world
-	tracked    []*tracked // sorted by ID
+	roster     *roster.Roster
 	arbiter    *arbiter.Arbiter
 	kernel     *clock.Virtual
 	discipline *clock.Discipline
@@ -26,15 +25,6 @@ type host struct {
 	asleep     Elapsed // paused or suspended until then
 	late       []func(now Elapsed)
 	err        error
-}
-
-// tracked is one source as the daemon knows it.
-type tracked struct {
-	id      sources.ID
-	kind    sources.Kind
-	options arbiter.Options
-	tracker *sources.Tracker
-	report  sources.Optional[sources.Report]
 }
 
 func newHost(w *world) *host {
@@ -49,23 +39,21 @@ func newHost(w *world) *host {
 		MaxFrequencyPPM: orDefault(spec.MaxFrequencyPPM, 500),
 	})
 	h.arbiter = arbiter.New(arbiterConfig(w.scenario.Arbiter))
-	for _, s := range w.scenario.Sources {
-		h.tracked = append(h.tracked, newTracked(s))
-	}
-	slices.SortFunc(h.tracked, func(a, b *tracked) int { return strings.Compare(string(a.id), string(b.id)) })
+	h.roster = roster.New(plan(w.scenario.Sources))
 	return h
 }
 
-func newTracked(s SourceSpec) *tracked {
-	t := &tracked{
-		id: s.ID, kind: sources.PTP,
-		options: arbiter.Options{Prefer: s.Prefer, Floor: time.Duration(s.Floor), Independence: string(s.ID)},
+// plan is what the daemon makes of its configuration.
+func plan(specs []SourceSpec) []roster.Planned {
+	var out []roster.Planned
+	for _, s := range specs {
+		p := roster.Planned{ID: s.ID, Kind: sources.PTP, Options: arbiter.Options{Prefer: s.Prefer, Floor: time.Duration(s.Floor)}}
+		if s.Kind == NTPServer {
+			p.Kind = sources.NTP
+		}
+		out = append(out, p)
 	}
-	if s.Kind == NTPServer {
-		t.kind = sources.NTP
-	}
-	t.tracker = sources.NewTracker(sources.TrackerConfig{Source: s.ID, Kind: t.kind, Floor: t.options.Floor})
-	return t
+	return out
 }
 
 func arbiterConfig(s ArbiterSpec) arbiter.Config {
@@ -90,29 +78,9 @@ func orDefault[T comparable](v, def T) T {
 	return v
 }
 
-// find returns the source of that name, nil without one.
-func (h *host) find(id sources.ID) *tracked {
-	for _, t := range h.tracked {
-		if t.id == id {
-			return t
-		}
-	}
-	return nil
-}
-
-// take is an engine's update: a sample and the state of its source.
-func (h *host) take(now Elapsed, s sources.Sample, r sources.Report) {
-	h.awake(now, func(now Elapsed) {
-		t := h.find(s.Source)
-		t.tracker.Observe(instant(h.world.l(now)))
-		t.tracker.Add(s)
-		t.report = sources.Some(r)
-	})
-}
-
-// tell is an engine's update without a sample.
-func (h *host) tell(now Elapsed, r sources.Report) {
-	h.awake(now, func(Elapsed) { h.find(r.Source).report = sources.Some(r) })
+// take is an engine's update. It comes through when the host is awake.
+func (h *host) take(now Elapsed, u sources.Update) {
+	h.awake(now, func(now Elapsed) { h.roster.Take(instant(h.world.l(now)), u) })
 }
 
 // awake does something now, or when the host is next awake.
@@ -149,24 +117,12 @@ func (h *host) tick(now Elapsed) {
 		h.err = fmt.Errorf("read the simulated clock: %w", err)
 		return
 	}
-	h.decision = h.arbiter.Step(h.input(reading))
+	h.decision = h.arbiter.Step(h.roster.Input(reading.At, reading.Offset))
 	h.report, err = h.discipline.Tick(command(h.decision))
 	if err != nil {
 		h.err = fmt.Errorf("steer the simulated clock: %w", err)
 	}
 	h.world.recorder.note(now, h.decision)
-}
-
-func (h *host) input(r clock.Reading) arbiter.Input {
-	in := arbiter.Input{Now: r.At, System: r.Offset}
-	for _, t := range h.tracked {
-		c := arbiter.Candidate{ID: t.id, Kind: t.kind, Options: t.options, Report: t.report}
-		if e, ok := t.tracker.Estimate(r.At); ok {
-			c.Estimate = sources.Some(e)
-		}
-		in.Candidates = append(in.Candidates, c)
-	}
-	return in
 }
 
 func command(d arbiter.Decision) clock.TickInput {
@@ -182,18 +138,13 @@ func (h *host) error(now Elapsed) float64 {
 	return float64(h.kernel.At(instant(l))) + (l - float64(now))
 }
 
-// control is the system clock - the target of the last decision in ns, and whether there is one.
+// control is the system clock - the target that it follows in ns, and whether there is one.
 func (h *host) control(now Elapsed) (float64, bool) {
 	target, ok := h.decision.Target.Get()
 	if !ok {
 		return 0, false
 	}
 	at := instant(h.world.l(now))
-	if id, selected := h.decision.Selected.Get(); selected {
-		if e, known := h.find(id).tracker.Estimate(at); known {
-			target = e
-		}
-	}
 	return float64(h.kernel.At(at) - target.Project(at).Offset), true
 }
 

@@ -130,7 +130,7 @@ func (s *source) fail(now Elapsed, f Fault) {
 	switch f.Kind {
 	case FaultDie:
 		s.dead = true
-		s.world.host.tell(now, s.report(now, sources.Unreachable))
+		s.world.host.take(now, sources.Update{Reports: []sources.Report{s.report(now, sources.Unreachable)}})
 	case FaultHang:
 		s.hung = true
 	case FaultReturn:

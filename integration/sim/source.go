@@ -107,7 +107,9 @@ func (s *source) deliver(now Elapsed, sample sources.Sample) {
 	for _, p := range s.world.peers {
 		p.Reading(float64(sample.At.Sub(Epoch)), float64(sample.Offset))
 	}
-	s.world.host.take(now, sample, s.report(now, sources.Measuring))
+	s.world.host.take(now, sources.Update{
+		Samples: []sources.Sample{sample}, Reports: []sources.Report{s.report(now, sources.Measuring)},
+	})
 }
 
 func (s *source) report(now Elapsed, c sources.Condition) sources.Report {
