@@ -23,6 +23,14 @@ type Clock struct {
 	MaxSlewPPM float64 `toml:"max_slew_ppm"`
 	// MaxFrequencyPPM is the largest believable frequency error of the oscillator.
 	MaxFrequencyPPM float64 `toml:"max_frequency_ppm"`
+	// ForeignWrite is what to do when somebody else moves the clock: "defend" puts it right at once,
+	// "hold" stops writing until it is quiet, "yield" stops writing for good.
+	ForeignWrite string `toml:"foreign_write"`
+	// ForeignAttempts is how often the clock is put right before defence becomes hold.
+	ForeignAttempts int `toml:"foreign_attempts"`
+	// ForeignQuiet is how long nobody else must have touched the clock for attempts to be forgotten
+	// and for a hold to end.
+	ForeignQuiet Duration `toml:"foreign_quiet"`
 	// Step is the policy for steps.
 	Step Step `toml:"step"`
 	// Virtual holds for the driver "virtual" alone.
@@ -50,6 +58,8 @@ type VirtualClock struct {
 	InitialOffset Duration `toml:"initial_offset"`
 	// FrequencyErrorPPM is the rate error of the simulated oscillator. Positive: it runs fast.
 	FrequencyErrorPPM float64 `toml:"frequency_error_ppm"`
+	// Stranger is a socket at which a test moves the simulated clock as a rival would. Empty: none.
+	Stranger string `toml:"stranger"`
 }
 
 // Arbiter configures selection.

@@ -82,6 +82,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Clock: Clock{
 			Driver: "kernel", Interval: Duration(250 * time.Millisecond), MaxSlewPPM: 400, MaxFrequencyPPM: 500,
+			ForeignWrite: "defend", ForeignAttempts: 8, ForeignQuiet: Duration(10 * time.Minute),
 			Step: Step{Threshold: Duration(time.Millisecond), AtStart: true, MinAgreement: 1, Panic: Duration(1000 * time.Second)},
 		},
 		Arbiter: Arbiter{

@@ -120,6 +120,9 @@ func clockRules() []Rule {
 		{Key: "clock.interval", Default: "250ms", Limit: Durations{Min: 50 * time.Millisecond, Max: 4 * time.Second}},
 		{Key: "clock.max_slew_ppm", Default: 400.0, Limit: Floats{Max: 500, Above: true, Unit: "ppm"}},
 		{Key: "clock.max_frequency_ppm", Default: 500.0, Limit: Floats{Max: 500, Above: true, Unit: "ppm"}},
+		{Key: "clock.foreign_write", Default: "defend", Limit: OneOf{"defend", "hold", "yield"}},
+		{Key: "clock.foreign_attempts", Default: int64(8), Limit: Ints{Min: 1, Max: 100, Unit: "attempts"}},
+		{Key: "clock.foreign_quiet", Default: "10m", Limit: Durations{Min: time.Second, Max: 24 * time.Hour}},
 		{Key: "clock.step.threshold", Default: "1ms", Limit: Durations{Min: time.Microsecond, Max: time.Hour, Zero: "never step"}},
 		{Key: "clock.step.at_start", Default: true},
 		{Key: "clock.step.when_running", Default: false},
@@ -127,6 +130,7 @@ func clockRules() []Rule {
 		{Key: "clock.step.panic", Default: "1000s", Limit: Durations{Min: time.Second, Max: 8760 * time.Hour}},
 		{Key: "clock.virtual.initial_offset", Default: "0s", Limit: Durations{Min: -time.Hour, Max: time.Hour}},
 		{Key: "clock.virtual.frequency_error_ppm", Default: 0.0, Limit: Floats{Min: -500, Max: 500, Unit: "ppm"}},
+		{Key: "clock.virtual.stranger", Default: "", Limit: Form{"an absolute path without spaces of at most 107 bytes", func(s string) bool { return isPath(s) && len(s) <= 107 }}},
 	}
 }
 
