@@ -1,0 +1,140 @@
+// Package state is what one run of the supervisor leaves to the next: the rate of the oscillator, so
+// that a restart, even after SIGKILL, needs to learn nothing again before it steers well.
+//
+// The file is small, whole or absent (written beside and renamed, both synced), carries its version and
+// a checksum, and is believed only when nobody else could have written it and every figure is one that
+// a clock can have. A file that is not believed is reported and replaced; it is never an obstacle. The
+// package touches no clock.
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+)
+
+// Version is that of the format. A file of another version is not read: its successor relearns in
+// seconds what a misreading would spoil for hours.
+const Version = 1
+
+const (
+	// MaxBytes bounds a file.
+	MaxBytes = 64 << 10
+	// MaxFreqPPB is the largest believable frequency: no crystal is off by 500 ppm.
+	MaxFreqPPB = 500_000
+	// magic begins the first line.
+	magic = "clockarbiter-state"
+)
+
+// State is what is kept.
+type State struct {
+	// Saved is when, in UTC as far as it was known.
+	Saved time.Time `json:"saved"`
+	// Boot identifies the run of the kernel (/proc/sys/kernel/random/boot_id). The rate of
+	// CLOCK_MONOTONIC_RAW is calibrated anew at each boot, by up to BootPPB.
+	Boot string `json:"boot"`
+	// FreqPPB is the frequency of UTC against CLOCK_MONOTONIC_RAW in parts per billion, positive: the
+	// oscillator is slow. SDPPB is one standard deviation of it when it was saved.
+	FreqPPB float64 `json:"freq_ppb"`
+	SDPPB   float64 `json:"sd_ppb"`
+}
+
+// How the uncertainty of a saved rate grows.
+const (
+	// leastPPB is the least that is believed, whatever was saved.
+	leastPPB = 50
+	// DriftPPB is the random walk of a crystal in a room, in parts per billion per square root of a
+	// second: 1 ppm, a degree, in half an hour.
+	DriftPPB = 24
+	// BootPPB allows for the calibration at boot.
+	BootPPB = 20_000
+	// forgottenAfter is the age at which nothing is left.
+	forgottenAfter = 90 * 24 * time.Hour
+)
+
+// Rate returns frequency and standard deviation, in parts per billion, for now and the present boot;
+// false when the state is too old, or from the future, to be worth anything.
+func (s State) Rate(now time.Time, boot string) (freqPPB, sdPPB float64, ok bool) {
+	age := now.Sub(s.Saved)
+	if age > forgottenAfter || age < -forgottenAfter || s.SDPPB <= 0 {
+		return 0, 0, false
+	}
+	// An age below 0 is a clock that was not set yet: the walk is the same either way.
+	sd := math.Hypot(max(s.SDPPB, leastPPB), DriftPPB*math.Sqrt(age.Abs().Seconds()))
+	if boot == "" || boot != s.Boot {
+		sd = math.Hypot(sd, BootPPB)
+	}
+	return s.FreqPPB, sd, true
+}
+
+// check names what no clock can have.
+func (s State) check() error {
+	var errs []error
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	refuse(s.Saved.Year() < 2020 || s.Saved.Year() > 2199, "it was saved in the year %d", s.Saved.Year())
+	refuse(!(math.Abs(s.FreqPPB) <= MaxFreqPPB), "frequency %g ppb is beyond %d", s.FreqPPB, MaxFreqPPB)
+	refuse(!(s.SDPPB > 0 && s.SDPPB <= MaxFreqPPB), "standard deviation %g ppb is not between 0 and %d", s.SDPPB, MaxFreqPPB)
+	refuse(len(s.Boot) > 64, "boot identifier of %d bytes", len(s.Boot))
+	return errors.Join(errs...)
+}
+
+// Encode returns the contents of a file, or the error of a state that Decode would refuse.
+func Encode(s State) ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("encode state: %w", err)
+	}
+	s.Saved = s.Saved.UTC()
+	body, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode state: %w", err)
+	}
+	body = append(body, '\n')
+	return append(header(body), body...), nil
+}
+
+// header is the first line: what it is, its version, the checksum of what follows.
+func header(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return fmt.Appendf(nil, "%s %d %s\n", magic, Version, hex.EncodeToString(sum[:]))
+}
+
+// Decode reads the contents of a file. The error says what is wrong with it.
+func Decode(data []byte) (State, error) {
+	var s State
+	if len(data) > MaxBytes {
+		return s, fmt.Errorf("larger than %d bytes", MaxBytes)
+	}
+	first, body, _ := bytes.Cut(data, []byte("\n"))
+	words := bytes.Fields(first)
+	if len(words) != 3 || string(words[0]) != magic {
+		return s, errors.New("not a state file")
+	}
+	if string(words[1]) != fmt.Sprint(Version) {
+		return s, fmt.Errorf("version %.20q, this program reads %d", words[1], Version)
+	}
+	if want := header(body); !bytes.Equal(append(first, '\n'), want) {
+		return s, errors.New("checksum does not match: it was changed or cut")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		return State{}, fmt.Errorf("contents: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return State{}, errors.New("contents: more than one value")
+	}
+	if err := s.check(); err != nil {
+		return State{}, err
+	}
+	return s, nil
+}

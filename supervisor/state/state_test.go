@@ -1,0 +1,166 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/supervisor/trust"
+)
+
+var saved = State{Saved: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Boot: "boot", FreqPPB: -12_345.5, SDPPB: 80}
+
+func encoded(t testing.TB, s State) []byte {
+	t.Helper()
+	data, err := Encode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// sealed gives any contents a right first line.
+func sealed(body string) []byte { return append(header([]byte(body)), body...) }
+
+func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
+	good := encoded(t, saved)
+	changed := bytes.Replace(good, []byte("-12345"), []byte("-12346"), 1)
+	for _, tc := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"empty", nil, "not a state file"},
+		{"another file", []byte("[clock]\n"), "not a state file"},
+		{"a newer version", bytes.Replace(good, []byte(" 1 "), []byte(" 2 "), 1), `version "2"`},
+		{"a changed figure", changed, "checksum"},
+		{"cut", good[:len(good)-5], "checksum"},
+		{"more at the end", append(bytes.Clone(good), 'x'), "checksum"},
+		{"too large", make([]byte, MaxBytes+1), "larger"},
+		{"no contents", sealed(""), "contents"},
+		{"unknown field", sealed(`{"saved":"2026-11-22T12:00:00Z","freq":1}`), "unknown field"},
+		{"two values", sealed(string(good[bytes.IndexByte(good, '\n')+1:]) + "{}"), "more than one"},
+		{"wrong type", sealed(`{"freq_ppb":"1"}`), "contents"},
+		{"beyond any crystal", sealed(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":6e5,"sd_ppb":1}`), "frequency"},
+		{"certain", sealed(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":0}`), "standard deviation"},
+		{"of 1970", sealed(`{"saved":"1970-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":1}`), "1970"},
+		{"an endless boot", sealed(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":1,"boot":"` + strings.Repeat("x", 65) + `"}`), "boot"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if s, err := Decode(tc.data); err == nil || !strings.Contains(err.Error(), tc.want) || s != (State{}) && tc.want == "contents" {
+				t.Errorf("Decode = %+v, %v; want an error with %q", s, err, tc.want)
+			}
+		})
+	}
+	for _, s := range []State{{}, {Saved: saved.Saved, FreqPPB: math.NaN(), SDPPB: 1}, {Saved: saved.Saved, SDPPB: math.Inf(1)}} {
+		if _, err := Encode(s); err == nil {
+			t.Errorf("Encode(%+v) is not refused", s)
+		}
+	}
+}
+
+func TestUncertaintyGrowsWithAgeAndBoot(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		age      time.Duration
+		boot     string
+		least    float64
+		most     float64
+		wantNone bool
+	}{
+		{name: "at once", boot: "boot", least: 80, most: 81},
+		{name: "a minute later", age: time.Minute, boot: "boot", least: 180, most: 220},
+		{name: "a day later", age: 24 * time.Hour, boot: "boot", least: 6_000, most: 8_000},
+		{name: "after a reboot", age: time.Minute, boot: "other", least: 20_000, most: 20_100},
+		{name: "in a boot that is not known", boot: "", least: 20_000, most: 20_100},
+		{name: "before the clock is set", age: -time.Hour, boot: "boot", least: 1_000, most: 2_000},
+		{name: "half a year later", age: 180 * 24 * time.Hour, boot: "boot", wantNone: true},
+		{name: "far in the future", age: -180 * 24 * time.Hour, boot: "boot", wantNone: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			freq, sd, ok := saved.Rate(saved.Saved.Add(tc.age), tc.boot)
+			if ok == tc.wantNone || ok && (freq != saved.FreqPPB || sd < tc.least || sd > tc.most) {
+				t.Errorf("Rate = %g, %g, %v; want a deviation of %g to %g", freq, sd, ok, tc.least, tc.most)
+			}
+		})
+	}
+}
+
+func TestAFileIsWholeOrNotThere(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "state")
+	path := filepath.Join(dir, FileName)
+	if _, err := Load(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the first start: %v", err)
+	}
+	for range 2 {
+		if err := Save(path, saved); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(saved, got); diff != "" {
+		t.Error(diff)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("left in the directory: %v", left)
+	}
+	if err := Save(path, State{}); err == nil {
+		t.Error("nonsense was saved")
+	}
+	if got, err := Load(path); err != nil || got != saved {
+		t.Errorf("after a failed save: %+v, %v", got, err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); !errors.Is(err, trust.ErrWritable) {
+		t.Errorf("a file that anybody can write: %v", err)
+	}
+	if err := Save("/dev/full/state", saved); err == nil {
+		t.Error("a directory that cannot be made is no error")
+	}
+	if err := os.Mkdir(path+".new", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(path, saved); err == nil {
+		t.Error("a file that cannot be written is no error")
+	}
+}
+
+func TestBootIsTheSameTwice(t *testing.T) {
+	if b := Boot(); b == "" || b != Boot() {
+		t.Errorf("boot %q", b)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(encoded(f, saved))
+	f.Add(sealed("{}"))
+	f.Add(sealed(`{"freq_ppb":1e999}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, d := range [][]byte{data, sealed(string(data))} {
+			s, err := Decode(d)
+			if err != nil {
+				continue
+			}
+			if freq, sd, ok := s.Rate(saved.Saved, "boot"); ok && !(math.Abs(freq) <= MaxFreqPPB && sd > 0) {
+				t.Errorf("%q gives a rate of %g +- %g", d, freq, sd)
+			}
+			again, err := Decode(encoded(t, s))
+			if err != nil || !again.Saved.Equal(s.Saved) || again.FreqPPB != s.FreqPPB {
+				t.Errorf("%q does not survive being saved: %+v, %v", d, again, err)
+			}
+		}
+	})
+}
