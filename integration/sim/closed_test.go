@@ -36,7 +36,7 @@ func show(t *testing.T, name string, s Scenario) Result {
 	if r.Converged != nil {
 		conv = *r.Converged
 	}
-	t.Logf("%-20s rms %.1f max %.0f p999 %.0f control %.2f bounded %.5f bound50 %.0f ratio %.2f converged %.1f steps %d sel %v modes %v (%v)", name, r.RMS, r.Max, r.P999, r.ControlRMS, r.Bounded, r.BoundP50, r.BoundP50/r.P999, conv, r.Steps, len(r.Failovers), r.Modes, time.Since(start).Round(time.Millisecond))
+	t.Logf("%-20s rms %.1f max %.0f p999 %.0f control %.2f bounded %.5f bound50 %.0f ratio %.2f converged %.1f steps %d sel %v modes %v (%v)", name, r.RMS, r.Max, r.P999, r.ControlRMS, r.Bounded, r.BoundP50, r.BoundP50/r.P999, conv, r.Steps, len(r.Selections), r.Modes, time.Since(start).Round(time.Millisecond))
 	return r
 }
 

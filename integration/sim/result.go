@@ -32,12 +32,12 @@ type Result struct {
 	Stability []Stability `json:"stability"`
 	// Converged is when the error came below 1 us for good, absent when it never did.
 	Converged *float64 `json:"converged_s"`
-	// Failovers and Holdovers are changes of the selected source and of the mode; Steps is the number
+	// Selections and Modes are changes of the selected source and of the mode; Steps is the number
 	// of steps ordered.
-	Failovers []Change `json:"selections"`
-	Modes     []Change `json:"modes"`
-	Steps     int      `json:"steps"`
-	Events    []Event  `json:"events"`
+	Selections []Change `json:"selections"`
+	Modes      []Change `json:"modes"`
+	Steps      int      `json:"steps"`
+	Events     []Event  `json:"events"`
 	// Broken lists the assertions that did not hold.
 	Broken []string `json:"broken"`
 
@@ -84,7 +84,7 @@ func (w *world) result() Result {
 		seconds := at.Seconds()
 		out.Converged = &seconds
 	}
-	out.Failovers, out.Modes = changes(r.slices)
+	out.Selections, out.Modes = changes(r.slices)
 	out.Broken = w.verify()
 	return out
 }
