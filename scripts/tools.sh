@@ -48,7 +48,7 @@ apt() {
 	"$@"
 }
 
-install() {
+fetch() {
 	apt apt-get install -qq -y --no-install-recommends --no-upgrade "$@"
 }
 
@@ -56,10 +56,10 @@ install() {
 unpack() {
 	local libraries
 	mkdir -p "$dir/packages"
-	(cd "$dir/packages" && rm -f "$1"_*.deb && apt apt-get download -qq "$1")
+	(cd "$dir/packages" && rm -f "$1"_*.deb && apt apt-get download -qq -o APT::Sandbox::User=root "$1")
 	dpkg-deb -x "$dir/packages/$1"_*.deb "$dir"
 	mapfile -t libraries < <(apt-cache depends "$1" | sed -n 's/^ *Depends: \(lib.*\)/\1/p')
-	install "${libraries[@]}"
+	fetch "${libraries[@]}"
 }
 
 missing=()
@@ -69,7 +69,7 @@ done
 for program in "${missing[@]}"; do
 	for name in $(package "$program"); do
 		echo "tools.sh: $program is missing, fetching Debian's package $name"
-		if daemon "$name"; then unpack "$name"; else install "$name"; fi
+		if daemon "$name"; then unpack "$name"; else fetch "$name"; fi
 	done
 done
 for program in "${missing[@]}"; do

@@ -55,7 +55,7 @@ func (gm *Grandmaster) Kill() error { return gm.process.Kill() }
 
 // Start starts the process, for the first time or again.
 func (gm *Grandmaster) Start() error {
-	ptp4l, err := Tool("ptp4l")
+	ptp4l, err := gm.world.Tool("ptp4l")
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,9 @@ import (
 // workDir is where worlds keep their files. It exists only inside the namespaces, on the private /run.
 const workDir = "/run/world"
 
+// toolDir is where World.Tool puts programs.
+const toolDir = "/run/tools"
+
 // tempDir takes the place of /tmp as TMPDIR, so that temporary files vanish too.
 const tempDir = "/run/tmp"
 
@@ -72,7 +75,7 @@ func makePrivate() error {
 			return fmt.Errorf("mount %s privately: %w", m.target, err)
 		}
 	}
-	for _, dir := range []string{workDir, tempDir} {
+	for _, dir := range []string{workDir, toolDir, tempDir} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}

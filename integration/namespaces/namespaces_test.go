@@ -269,7 +269,7 @@ func fastGrandmaster(transport string) namespaces.GrandmasterOptions {
 // listen runs a ptp4l on the host that measures the grandmaster and adjusts nothing.
 func listen(t *testing.T, w *namespaces.World, gm *namespaces.Grandmaster, transport string) *namespaces.Process {
 	t.Helper()
-	ptp4l, err := namespaces.Tool("ptp4l")
+	ptp4l, err := w.Tool("ptp4l")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (s *NTPServer) Stop() error { return s.process.Stop() }
 
 // Start starts the process, for the first time or again.
 func (s *NTPServer) Start() error {
-	chronyd, err := Tool("chronyd")
+	chronyd, err := s.world.Tool("chronyd")
 	if err != nil {
 		return err
 	}

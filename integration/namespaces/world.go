@@ -94,7 +94,7 @@ func (w *World) addNode(name string) (*node, error) {
 func (w *World) Ready(ctx context.Context) error {
 	for _, c := range w.conditions {
 		if err := c.wait(ctx); err != nil {
-			return fmt.Errorf("wait for %s: %w\n%s", c.name, err, w.Report())
+			return fmt.Errorf("wait for %s: %w", c.name, err)
 		}
 	}
 	return nil

@@ -79,7 +79,7 @@ func Begin(ctx context.Context, options Options) (*Story, error) {
 	}
 	s := &Story{World: w, options: options, log: &Journal{}}
 	if err := s.begin(ctx); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, errors.Join(errors.New(w.Report()), w.Close()))
+		return nil, errors.Join(err, errors.New(w.Report()), w.Close())
 	}
 	return s, nil
 }
@@ -134,7 +134,7 @@ func (s *Story) populate() (err error) {
 func (s *Story) configure(dir string) (file string, err error) {
 	tools := make(map[string]string)
 	for _, name := range []string{"ptp4l", "chronyd"} {
-		if tools[name], err = namespaces.Tool(name); err != nil {
+		if tools[name], err = s.World.Tool(name); err != nil {
 			return "", err
 		}
 	}
@@ -322,7 +322,7 @@ func (s *Story) until(
 		case <-ctx.Done():
 			return sources.None[time.Duration](), ctx.Err()
 		case <-s.Supervisor.Done():
-			return sources.None[time.Duration](), fmt.Errorf("the supervisor ended: %v\n%s", s.Supervisor.Err(), s.Supervisor.Log())
+			return sources.None[time.Duration](), errors.Join(ctx.Err(), errors.New("the supervisor ended"), s.Supervisor.Err())
 		case <-tick.C:
 		}
 	}
