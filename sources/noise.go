@@ -14,8 +14,9 @@ const (
 	gateSD = 5
 	// clipSD limits what one sample can teach about the spread.
 	clipSD = 3
-	// memory is the number of samples over which the spread is averaged, from the first one on where it
-	// shrinks: readings may be the same for a while and then jump, all within their noise.
+	// memory is the number of samples, and for fast sources of seconds, over which the spread is
+	// averaged: readings of a fast source may be the same for a second and then jump, all within
+	// their noise.
 	memory = 64
 	// minSpread is the smallest spread believed of any reading: 1 ns is what the kernel's
 	// interfaces resolve.
@@ -28,17 +29,18 @@ func newNoise(spread float64) noise {
 
 // learn moves the variance towards what an innovation says of it: the expected square of the
 // reading's own share, given the innovation (one step of expectation maximisation). predicted is the
-// variance of the whole innovation. An innovation that says nothing, because the state is
-// uncertain, changes nothing.
-func (n *noise) learn(innovation, predicted float64) {
+// variance of the whole innovation, dt the seconds since the last one. An innovation that says
+// nothing, because the state is uncertain, changes nothing. The first samples raise the spread at
+// once and lower it slowly.
+func (n *noise) learn(innovation, predicted, dt float64) {
 	square := math.Min(innovation*innovation, clipSD*clipSD*predicted)
 	share := n.variance / predicted
 	observed := share*share*square + n.variance*(1-share)
-	gain := 1.0 / memory
+	samples := memory / clamp(dt, 1.0/memory, 1)
 	if observed > n.variance {
-		gain = 1 / math.Min(float64(n.learnt)+4, memory)
+		samples = math.Min(float64(n.learnt)+4, samples)
 	}
-	n.variance = clamp(n.variance+gain*(observed-n.variance), minSpread*minSpread, maxScale)
+	n.variance = clamp(n.variance+(observed-n.variance)/samples, minSpread*minSpread, maxScale)
 	n.learnt++
 }
 

@@ -178,7 +178,7 @@ func (t *Tracker) judge(s Sample) Verdict {
 	spread := predicted.p00 + t.readingVariance(s)
 	r := t.reading(s, dt)
 	innovation := r.phase - predicted.phase
-	t.noise.learn(innovation, spread)
+	t.noise.learn(innovation, spread, dt)
 	if math.Abs(innovation) > gateSD*math.Sqrt(spread) {
 		t.fit.teach(r)
 		return t.hold(s, innovation, math.Sqrt(spread))
@@ -242,10 +242,10 @@ func (t *Tracker) hold(s Sample, innovation, sd float64) Verdict {
 	return Verdict{Restarted, reason}
 }
 
-// restart begins a new track with the samples that contradicted the old one. The spread is learnt
-// again from them: it may be what has changed.
+// restart begins a new track with the samples that contradicted the old one. The spread is at least
+// theirs, which may be what has changed, and at least the old one: a run of equal readings shows none.
 func (t *Tracker) restart(evidence []Sample) {
-	spread := scatter(evidence)
+	spread := max(scatter(evidence), math.Sqrt(t.noise.variance))
 	t.track++
 	t.held = suspects{}
 	t.delay, t.resolution = minimum{}, minimum{}
