@@ -1,0 +1,264 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// serve runs a server until the test ends.
+func serve(t *testing.T, run func(context.Context) error) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	doneC := make(chan error, 1)
+	go func() { doneC <- run(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		select {
+		case err := <-doneC:
+			return err
+		case <-time.After(5 * time.Second):
+			return errors.New("the server has not ended")
+		}
+	})
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return stop
+}
+
+func awaitSocket(t *testing.T, path string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func lockedStatus() (Status, bool) { return Status{Mode: "locked", PID: 7}, true }
+
+func TestStatusReplacesALeftOverSocketAndRefusesALiveOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "status.sock")
+	stop := serve(t, NewStatusServer(path, lockedStatus, discard()).Run)
+	awaitSocket(t, path)
+	err := NewStatusServer(path, lockedStatus, discard()).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "answered by another clockarbiter") {
+		t.Errorf("a second server: %v", err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o666 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	leaveSocket(t, path)
+	serve(t, NewStatusServer(path, lockedStatus, discard()).Run)
+	awaitSocket(t, path)
+	if st, err := ReadStatus(t.Context(), path); err != nil || st.PID != 7 {
+		t.Errorf("after a left-over socket: %+v, %v", st, err)
+	}
+}
+
+// leaveSocket binds a socket that nobody answers on, as a killed supervisor leaves one.
+func leaveSocket(t *testing.T, path string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Close(fd)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStatusNeverReplacesWhatIsNotASocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "status.sock")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewStatusServer(path, lockedStatus, discard()).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "not a socket") {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+}
+
+func TestAThousandSlowAndGarbageClientsDisturbNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "status.sock")
+	big := Status{Mode: "locked", Sources: make([]SourceStatus, 2000)} // more than a socket's buffer
+	snapshot := func() (Status, bool) { return big, true }
+	serve(t, NewStatusServer(path, snapshot, discard()).Run)
+	awaitSocket(t, path)
+	before := openFiles(t)
+	var clients []net.Conn
+	for i := range 1000 {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+		clients = append(clients, c)
+		if i%2 == 0 { // garbage; the other half never reads
+			_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+			_, _ = c.Write([]byte(strings.Repeat("\x00{}\n", 1000))) // refused or not: that is the server's affair
+		}
+	}
+	if held := openFiles(t) - before - len(clients); held > statusMaxClients+2 {
+		t.Errorf("the server holds %d descriptors for clients that do not read", held)
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	for deadline := time.Now().Add(2 * statusWriteTimeout); ; {
+		st, err := ReadStatus(t.Context(), path)
+		if err == nil && len(st.Sources) == 2000 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("an honest client is not answered: %v", err)
+		}
+	}
+	if now := openFiles(t); now > before+statusMaxClients+1 {
+		t.Errorf("%d descriptors, %d before", now, before)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestStatusBeforeTheFirstDecisionSaysStarting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "status.sock")
+	serve(t, NewStatusServer(path, func() (Status, bool) { return Status{PID: 9}, false }, discard()).Run)
+	awaitSocket(t, path)
+	if st, err := ReadStatus(t.Context(), path); err != nil || st.Mode != "starting" || st.PID != 9 {
+		t.Errorf("status %+v, %v", st, err)
+	}
+}
+
+func TestReadStatusSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := ReadStatus(t.Context(), filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "is clockarbiter running") {
+		t.Errorf("nobody there: %v", err)
+	}
+	path := filepath.Join(dir, "mute.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := ReadStatus(ctx, path); err == nil {
+		t.Error("a server that says nothing is waited for longer than asked")
+	}
+}
+
+func TestControlObeysRootOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	var reloads int
+	answer := error(nil)
+	server := &controlServer{path: path, log: discard(), reload: func(context.Context) error { reloads++; return answer }}
+	serve(t, server.run)
+	awaitSocket(t, path)
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+	if err := RequestReload(t.Context(), path); err != nil || reloads != 1 {
+		t.Errorf("reload: %v, %d times", err, reloads)
+	}
+	answer = fmt.Errorf("%w: line 3", errReloadRefused)
+	if err := RequestReload(t.Context(), path); err == nil || !strings.Contains(err.Error(), "line 3") {
+		t.Errorf("a refused reload: %v", err)
+	}
+	if err := RequestReload(t.Context(), path+".none"); err == nil || !strings.Contains(err.Error(), "are you root") {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
+func TestControlTakesNoOtherInput(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	server := &controlServer{path: path, log: discard(), reload: func(context.Context) error { t.Error("obeyed"); return nil }}
+	serve(t, server.run)
+	awaitSocket(t, path)
+	for _, tc := range []struct{ name, request, want string }{
+		{"unknown verb", "step 1000\n", "unknown request"},
+		{"prefix", "reload now\n", "unknown request"},
+		{"endless", strings.Repeat("reload", 1000), "no request within"},
+		{"binary", "\x00\xff\n", "unknown request"},
+		{"nothing", "", "no request within"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := net.Dial("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.SetDeadline(time.Now().Add(2 * controlTimeout)); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(c, tc.request) // the server may have hung up already
+			answer, _ := io.ReadAll(c)
+			if len(answer) > 0 && !strings.Contains(string(answer), tc.want) || len(answer) == 0 && tc.name != "endless" {
+				t.Errorf("answer %q, want %q", answer, tc.want)
+			}
+		})
+	}
+}
+
+func TestTheLockSaysWhoHoldsIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	unlock, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", os.Getpid())) {
+		t.Errorf("a second supervisor: %v", err)
+	}
+	unlock()
+	unlock, err = lock(dir)
+	if err != nil {
+		t.Errorf("after the first has ended: %v", err)
+	}
+	unlock()
+	if err := os.Truncate(filepath.Join(dir, lockFile), 0); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), "pid unknown") {
+		t.Errorf("a holder without a name: %v", err)
+	}
+	if _, err := lock("/proc/none"); err == nil {
+		t.Error("a directory that cannot be made is no error")
+	}
+}
