@@ -21,6 +21,14 @@ type Arbiter struct {
 	follow   following
 	faults   []Fault
 	step     stepping
+	model    reckoning
+	// teacher is the source that the reckoning is, empty while it is a combination or held over.
+	teacher sources.ID
+	// doubt is set while the others move against the teacher.
+	doubt bool
+	// suspected is by how much the teacher may be off then: it widens the bound.
+	suspected time.Duration
+	kept      []keptFault
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -54,6 +62,11 @@ type view struct {
 	score     float64
 	duplicate bool // another candidate has the same ID
 	refuted   bool // named a liar before the vote
+
+	// fresh is set when a new sample was compared with the reckoning: difference is sample less
+	// reckoning in ns, variance that of the sample.
+	fresh                bool
+	difference, variance float64
 }
 
 // Step takes everything that is known at one instant and decides.
@@ -62,6 +75,8 @@ func (a *Arbiter) Step(in Input) Decision {
 	a.look(r)
 	a.admit(r)
 	a.refuteUTCOffsets(r)
+	a.observe(r)
+	a.testify(r)
 	r.vote = count(r.views)
 	a.judge(r)
 	a.settle(r)
@@ -110,6 +125,9 @@ type record struct {
 	// losses counts how often it was lost while selected, the last time at lastLoss.
 	losses   int
 	lastLoss timescale.Instant
+	// compared is how it differs from the reckoning, moved is set while the witness contradicts it.
+	compared comparison
+	moved    *displacement
 }
 
 // keepRecords makes the records those of the candidates: a source that is gone is forgotten.
@@ -125,7 +143,7 @@ func (a *Arbiter) keepRecords(views []view) {
 		if old := a.record(views[i].ID); old != nil {
 			kept = append(kept, *old)
 		} else {
-			kept = append(kept, record{id: views[i].ID})
+			kept = append(kept, record{id: views[i].ID, compared: comparison{scale: 1}})
 		}
 	}
 	a.records = kept

@@ -3,6 +3,7 @@ package arbiter
 import (
 	"slices"
 
+	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
 
@@ -15,7 +16,7 @@ func (a *Arbiter) conclude(r *round, d *Decision) {
 	d.Verdicts = make([]Verdict, len(r.views))
 	for i := range r.views {
 		v := &r.views[i]
-		d.Verdicts[v.index] = v.verdict()
+		d.Verdicts[v.index] = a.verdict(v, r.in.Now)
 		r.events = a.reportState(v, r.events)
 	}
 	d.Events = append(r.events, a.reportFaults(r.faults)...)
@@ -23,10 +24,13 @@ func (a *Arbiter) conclude(r *round, d *Decision) {
 	a.faults = r.faults
 }
 
-func (v *view) verdict() Verdict {
+func (a *Arbiter) verdict(v *view, now timescale.Instant) Verdict {
 	out := Verdict{ID: v.ID, State: v.state, Reason: v.reason}
 	if v.has {
 		out.Offset, out.Bound = sources.Some(v.offset), sources.Some(v.bound)
+	}
+	if b := a.bias(v, now); b != 0 {
+		out.Bias = sources.Some(b)
 	}
 	if v.has && v.state >= Selectable {
 		out.Score = sources.Some(v.score)

@@ -50,6 +50,19 @@ type Config struct {
 	// HoldoverMaxTime ends holdover in FreeRunning. Default 24 h.
 	HoldoverMaxTime time.Duration
 	Step            StepPolicy
+	// Witness lets the local oscillator and the others' samples convict a source that moves within
+	// their error intervals. Default true.
+	Witness bool
+	// Quarantine is how long a source that moved is kept out unless it returns; after that it is
+	// taken for a correction. Default 24 h.
+	Quarantine time.Duration
+	// LearnBias learns the others' constant offsets while a clearly best source is followed, so that
+	// a fall-back starts from them. Default true.
+	LearnBias bool
+	// BiasMaxAge is how long a learnt bias is used after it was last confirmed. Default 24 h.
+	BiasMaxAge time.Duration
+	// Combine follows near-equal sources together. Default true.
+	Combine bool
 }
 
 // StepPolicy says when the clock may be stepped.
@@ -84,6 +97,11 @@ func DefaultConfig() Config {
 		LockThreshold:    50 * time.Microsecond,
 		HoldoverMaxBound: 10 * time.Millisecond,
 		HoldoverMaxTime:  24 * time.Hour,
+		Witness:          true,
+		Quarantine:       24 * time.Hour,
+		LearnBias:        true,
+		BiasMaxAge:       24 * time.Hour,
+		Combine:          true,
 		Step: StepPolicy{
 			Threshold:     time.Millisecond,
 			AtStart:       true,

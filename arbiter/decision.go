@@ -36,6 +36,9 @@ type Candidate struct {
 	Report sources.Optional[sources.Report]
 	// Estimate is projected to Input.Now; absent until there is one.
 	Estimate sources.Optional[sources.Estimate]
+	// Newest is the newest sample heard of the source, whether its tracker believed it or not: what
+	// the witness compares. Absent before the first, and where nobody passes samples on.
+	Newest sources.Optional[sources.Sample]
 }
 
 // Input is one instant's view. Candidates are sorted by ID.
@@ -92,6 +95,9 @@ type Verdict struct {
 	Bound sources.Optional[time.Duration]
 	// Score ranks the selectable sources; smaller is better. In seconds.
 	Score sources.Optional[float64]
+	// Bias is the learnt constant offset of the source, which is taken off where the source is
+	// followed in place of the one that it was learnt from. Absent where none is known.
+	Bias sources.Optional[time.Duration]
 }
 
 // EventKind names what changed.
@@ -145,6 +151,8 @@ type Decision struct {
 	Target sources.Optional[sources.Estimate]
 	// Bound is the half-width of the error interval of UTC on L around Target.
 	Bound sources.Optional[time.Duration]
+	// Combined lists the sources whose samples make the target, where it is more than one.
+	Combined []sources.ID
 	// Step is ordered when present: the amount to add to the system clock at once. Agreement
 	// lists the independent sources that stand behind it.
 	Step      sources.Optional[time.Duration]

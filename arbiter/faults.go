@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
 
@@ -18,6 +19,8 @@ const (
 	FaultNoMajority   = "no-majority"   // more than two contradict each other
 	FaultFrozen       = "frozen-source" // the engine says that it measures, and no new sample comes
 	FaultJump         = "jump"          // a source jumped against the local timescale
+	FaultDrift        = "drift"         // a source left the others slowly, within their error intervals
+	FaultPath         = "path-change"   // the delay and the offset of a source moved together
 	FaultPanic        = "panic"         // the error is larger than will be corrected
 )
 
@@ -104,14 +107,38 @@ func (a *Arbiter) nameFaults(r *round) {
 			age(r.in.Now, report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
 			r.fault(FaultFrozen, v.ID, "its engine says that it measures, and "+v.reason)
 		}
-		if v.rec.jumped && !v.duplicate {
+		if v.rec.jumped && v.rec.moved == nil && !v.duplicate {
 			r.fault(FaultJump, v.ID, fmt.Sprintf("it began track %d against the local timescale: %s", v.est.Track, v.reason))
 		}
 	}
+	a.recall(r)
 	slices.SortStableFunc(r.faults, compareFaults)
 	r.faults = slices.CompactFunc(r.faults, func(f, g Fault) bool { return compareFaults(f, g) == 0 })
 }
 
 func compareFaults(f, g Fault) int {
 	return cmp.Or(cmp.Compare(f.Name, g.Name), cmp.Compare(f.Source, g.Source))
+}
+
+// keptFault is a fault that is over and stays in sight for a while.
+type keptFault struct {
+	Fault
+	until timescale.Instant
+}
+
+// keptFor is how long a fault that is over in an instant is shown.
+const keptFor = time.Minute
+
+// remember keeps a fault in sight.
+func (a *Arbiter) remember(r *round, name string, id sources.ID, evidence string) {
+	a.kept = slices.DeleteFunc(a.kept, func(k keptFault) bool { return k.Name == name && k.Source == id })
+	a.kept = append(a.kept, keptFault{Fault{name, id, evidence}, r.in.Now.Add(keptFor)})
+}
+
+// recall adds the faults that are kept in sight.
+func (a *Arbiter) recall(r *round) {
+	a.kept = slices.DeleteFunc(a.kept, func(k keptFault) bool { return r.in.Now.After(k.until) })
+	for _, k := range a.kept {
+		r.faults = append(r.faults, k.Fault)
+	}
 }

@@ -104,6 +104,10 @@ func (a *Arbiter) judge(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
 		switch {
+		case v.refuted && v.rec.moved != nil && r.vote.majority() && !r.vote.covers(v):
+			v.reason = fmt.Sprintf("%s does not cover [%v, %v], where %v agree; %s",
+				interval(v), show(r.vote.lo), show(r.vote.hi), r.vote, v.reason)
+			r.fault(FaultFalseticker, v.ID, v.reason)
 		case v.state != 0:
 		case v.Options.NoSelect:
 			v.fail(Watched, "configured noselect")

@@ -55,6 +55,7 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 	if r.chosen != nil {
 		why = a.pursue(r, d)
 	} else {
+		a.teacher = ""
 		why = detail(a.holdOver(r, d), why)
 	}
 	if a.mode != before {
@@ -66,8 +67,7 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 
 // pursue makes the chosen source's estimate the target.
 func (a *Arbiter) pursue(r *round, d *Decision) string {
-	est := r.chosen.est
-	est.Bound = r.chosen.bound
+	est := a.target(r, d)
 	a.follow.est, a.follow.has = est, true
 	a.follow.holding = sources.None[timescale.Instant]()
 	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
@@ -76,7 +76,7 @@ func (a *Arbiter) pursue(r *round, d *Decision) string {
 	if a.mode == Locked {
 		limit = min(limit, maxMagnitude/unlockFactor) * unlockFactor
 	}
-	off := magnitude(r.chosen.offset)
+	off := magnitude(subtract(est.Offset, r.in.System))
 	why := fmt.Sprintf("system clock is %v off %s, limit %v", show(off), r.chosen.ID, show(limit))
 	a.mode = Acquiring
 	if off <= limit && !d.Step.Present() {

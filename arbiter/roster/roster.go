@@ -48,6 +48,8 @@ type Source struct {
 	Rejected int
 	// Delay is that of the newest sample.
 	Delay sources.Optional[time.Duration]
+	// Newest is the newest sample that can be a measurement, whether it entered or not.
+	Newest sources.Optional[sources.Sample]
 }
 
 // Judgement is what became of a sample that was not simply accepted.
@@ -151,6 +153,10 @@ func (s *Source) add(now timescale.Instant, sample sources.Sample) sources.Verdi
 	s.Tracker.Observe(now)
 	v := s.Tracker.Add(sample)
 	s.Delay = sample.Delay
+	switch v.Outcome {
+	case sources.Accepted, sources.Restarted, sources.Outlier, sources.Future:
+		s.Newest = sources.Some(sample)
+	}
 	if v.Outcome != sources.Accepted && v.Outcome != sources.Duplicate {
 		s.Rejected++
 	}
@@ -187,7 +193,7 @@ func (r *Roster) Input(now timescale.Instant, system time.Duration) arbiter.Inpu
 	r.forget(now)
 	in := arbiter.Input{Now: now, System: system, Candidates: make([]arbiter.Candidate, 0, len(r.sources))}
 	for _, s := range r.sources {
-		c := arbiter.Candidate{ID: s.ID, Kind: s.Kind, Options: s.Options, Report: s.Report}
+		c := arbiter.Candidate{ID: s.ID, Kind: s.Kind, Options: s.Options, Report: s.Report, Newest: s.Newest}
 		if e, ok := s.Tracker.Estimate(now); ok {
 			c.Estimate = sources.Some(e)
 		}

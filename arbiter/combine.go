@@ -1,0 +1,97 @@
+package arbiter
+
+import (
+	"slices"
+
+	"clockarbiter/sources"
+)
+
+const (
+	// nearEqual is by what factor the score of a source may be worse than the followed one's to be
+	// followed with it.
+	nearEqual = 3.0
+	// fresherSD is by what factor an estimate must be surer than the reckoning to replace it.
+	fresherSD = 0.5
+)
+
+// target is what the clock follows: the estimate of the chosen source, or, where others are nearly as
+// good or where it is only the fall-back of a better one, the reckoning that all of them feed.
+func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
+	v := r.chosen
+	members := a.members(r)
+	if a.alone(r, members) {
+		a.teach(r, v)
+		est := v.est
+		est.Bound = max(v.bound, a.suspected)
+		return est
+	}
+	a.teacher = ""
+	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
+		a.model.adopt(v.est, false)
+	}
+	a.feed(members)
+	d.Combined = make([]sources.ID, len(members))
+	for i, m := range members {
+		d.Combined[i] = m.ID
+	}
+	slices.Sort(d.Combined)
+	est := a.model.estimate(v.est)
+	est.Bound = min(v.bound+magnitude(subtract(est.Offset, v.est.Offset)), maxMagnitude)
+	return est
+}
+
+// members are the sources that are followed together with the chosen one, itself the first.
+func (a *Arbiter) members(r *round) []*view {
+	members := append(make([]*view, 0, 1+len(r.ranked)), r.chosen)
+	if !a.cfg.Combine {
+		return members
+	}
+	for _, w := range r.ranked {
+		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || !w.Newest.Present() || w.est.Suspects > 0 {
+			continue
+		}
+		if w.score <= nearEqual*r.chosen.score {
+			members = append(members, w)
+		}
+	}
+	return members
+}
+
+// alone reports whether the chosen source is followed by itself: nobody passes samples on, or it has no
+// equals and no better one has taught us its bias.
+func (a *Arbiter) alone(r *round, members []*view) bool {
+	v := r.chosen
+	if !v.Newest.Present() {
+		return true
+	}
+	return len(members) == 1 && (!a.model.known || a.bias(v, r.in.Now) == 0)
+}
+
+// teach makes the chosen source's estimate the reckoning.
+func (a *Arbiter) teach(r *round, v *view) {
+	if a.teacher != v.ID {
+		a.meet(r)
+	}
+	a.teacher = v.ID
+	a.model.adopt(v.est, true)
+}
+
+// meet forgets what the sources were of late where the reckoning itself is about to move.
+func (a *Arbiter) meet(r *round) {
+	for i := range r.views {
+		r.views[i].rec.compared.fast = average{}
+	}
+}
+
+// feed corrects the reckoning with every new sample of its members.
+func (a *Arbiter) feed(members []*view) {
+	for _, m := range members {
+		if !m.fresh {
+			continue
+		}
+		difference := m.difference - float64(a.bias(m, m.est.At))
+		if limit := gateSD * gateSD * (m.variance + a.model.pp); difference*difference <= limit {
+			a.model.correct(difference, m.variance)
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package arbiter
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
+)
+
+// The local oscillator is a witness: over minutes it predicts itself far better than NTP's error
+// intervals promise. So where a source moves against it and against the others' samples, and those do
+// not move against each other, it is that source that moved, however wide their intervals are.
+
+const (
+	// convictSD is by how many standard deviations a source must have moved to be named. At four
+	// independent looks per hour a clean source is named once in 10^5 years.
+	convictSD = 6.0
+	// supportSD is how clearly each of a majority of the others must see it for itself.
+	supportSD = 2.0
+	// doubtSD stops the learning of biases: what moves might be what teaches.
+	doubtSD = 3.0
+	// movedFloor is the least movement that is named: PHCs and switches wander by less.
+	movedFloor = time.Microsecond
+	// movedShare of its error bound is the least movement of a source that is named: paths breathe.
+	movedShare = 50
+	// returnSD is how near to the reckoning, in standard deviations, a source must return to be heard
+	// again; returnSlack is allowed beyond that after a large jump.
+	returnSD, returnShare, returnSlack = 3.0, 20, 20 * time.Microsecond
+)
+
+// displacement is the verdict of the witness on a source.
+type displacement struct {
+	since timescale.Instant
+	by    time.Duration
+	drift bool // it left slowly
+}
+
+// observe moves the reckoning to now and compares each new sample with it.
+func (a *Arbiter) observe(r *round) {
+	a.model.advance(r.in.Now)
+	if !a.model.known {
+		return
+	}
+	for i := range r.views {
+		if v := &r.views[i]; v.state == 0 {
+			a.compare(v, r.in.Now)
+		}
+	}
+}
+
+// compare takes in a new sample that its own tracker believes.
+func (a *Arbiter) compare(v *view, now timescale.Instant) {
+	s, ok := v.Newest.Get()
+	c := &v.rec.compared
+	if !ok || s.At <= c.newest || s.At > now || v.est.Suspects > 0 || age(now, s.At) > maxSampleAge {
+		return
+	}
+	c.newest = s.At
+	c.delay.add(s.Delay.Or(0))
+	variance := c.variance(s, v.est.Jitter)
+	expected := variance + a.model.pp
+	v.difference = float64(subtract(s.Offset, a.model.offsetAt(s.At)))
+	v.fresh, v.variance = true, variance
+	innovation := v.difference - c.slow.mean
+	if c.speaks() && s.Delay.Present() {
+		c.learnScale(innovation, expected)
+	}
+	c.count++
+	near := c.near(v.difference, math.Sqrt(expected))
+	c.fast.add(s.At, near, expected, recent)
+	if !a.doubt {
+		c.slow.add(s.At, near, expected, usual)
+		if a.teacher != "" && a.teacher != v.ID {
+			c.learnt = sources.Some(now)
+		}
+	}
+	c.learnPath(s)
+}
+
+// maxSampleAge is how old a sample may be to be compared: the reckoning is extrapolated back to it.
+const maxSampleAge = time.Minute
+
+// near limits what one sample may do to the averages.
+func (c *comparison) near(difference, sd float64) float64 {
+	if !c.speaks() {
+		return difference
+	}
+	middle := c.fast.mean
+	return middle + max(-scaleClip*sd, min(scaleClip*sd, difference-middle))
+}
+
+// opinion is what several sources say of the reckoning together: by how much they have moved against it.
+type opinion struct {
+	by, sd     float64 // ns
+	floor      float64 // ns
+	voices     int
+	supporters int
+}
+
+// clear reports whether the movement is beyond doubt.
+func (o opinion) clear() bool {
+	return o.voices > 0 && math.Abs(o.by) > convictSD*o.sd && math.Abs(o.by) > o.floor
+}
+
+// ask collects the opinion of all sources that have one but two.
+func (a *Arbiter) ask(r *round, but, butToo *view) opinion {
+	var o opinion
+	var weight float64
+	for i := range r.views {
+		v := &r.views[i]
+		if v == but || v == butToo || !v.testifies() {
+			continue
+		}
+		by, sd := v.rec.compared.shift()
+		w := 1 / (sd * sd)
+		weight += w
+		o.by += w * by
+		o.floor += w * v.movedFloor()
+		o.voices++
+	}
+	if weight == 0 {
+		return opinion{}
+	}
+	o.by, o.floor = o.by/weight, o.floor/weight
+	o.sd = math.Hypot(math.Sqrt(1/weight), a.model.sd())
+	o.supporters = a.supporters(r, o, but, butToo)
+	return o
+}
+
+// supporters counts those who see the movement for themselves.
+func (a *Arbiter) supporters(r *round, o opinion, but, butToo *view) int {
+	n := 0
+	for i := range r.views {
+		v := &r.views[i]
+		if v == but || v == butToo || !v.testifies() {
+			continue
+		}
+		by, sd := v.rec.compared.shift()
+		if by*math.Copysign(1, o.by) > supportSD*math.Hypot(sd, a.model.sd()) {
+			n++
+		}
+	}
+	return n
+}
+
+// testifies reports whether the witness can use what the source says.
+func (v *view) testifies() bool {
+	c := &v.rec.compared
+	return v.votes() && v.has && v.rec.believed && v.rec.moved == nil && c.speaks() && c.fast.weight > 0
+}
+
+// movedFloor is the least movement of the source that means anything, in ns.
+func (v *view) movedFloor() float64 { return float64(max(movedFloor, v.bound/movedShare)) }
+
+// testify names the sources that have moved, and takes their vote until they are back.
+func (a *Arbiter) testify(r *round) {
+	if !a.cfg.Witness || !a.model.known {
+		return
+	}
+	a.doubt, a.suspected = false, 0
+	a.hearJumps(r)
+	a.hearReference(r)
+	for i := range r.views {
+		if v := &r.views[i]; v.testifies() && v.ID != a.teacher {
+			a.hearOne(r, v)
+		}
+	}
+	a.holdDisplaced(r)
+}
+
+// hearReference asks the others about the source that teaches the reckoning.
+func (a *Arbiter) hearReference(r *round) {
+	ref := r.find(sources.Some(a.teacher))
+	if ref == nil || !ref.votes() || ref.rec.moved != nil {
+		return
+	}
+	o := a.ask(r, ref, nil)
+	if o.voices > 0 && math.Abs(o.by) > max(doubtSD*o.sd, o.floor/2) {
+		a.doubt, a.suspected = true, nanoseconds(math.Abs(o.by)+doubtSD*o.sd)
+	}
+	if !o.clear() {
+		return
+	}
+	evidence := fmt.Sprintf("%d of %d other sources moved by %v +-%v against it", o.supporters, o.voices, show(nanoseconds(o.by)), show(nanoseconds(o.sd)))
+	if o.supporters < 2 || 2*o.supporters <= o.voices || ref.Options.Trust {
+		r.fault(FaultDrift, ref.ID, evidence+": it or they")
+		return
+	}
+	a.displace(r, ref, nanoseconds(-o.by), true)
+	// By when the others have convinced, a drift has gone on: their mean is late.
+	a.model.shift(o.by, math.Hypot(o.sd, o.by/4))
+	a.model.taught = true
+	for i := range r.views {
+		r.views[i].rec.compared.fast = average{}
+	}
+}
+
+// hearOne asks the others about one source that has moved against the reckoning.
+func (a *Arbiter) hearOne(r *round, v *view) {
+	by, sd := v.rec.compared.shift()
+	sd = math.Hypot(sd, a.model.sd())
+	if math.Abs(by) < max(convictSD*sd, v.movedFloor()) {
+		return
+	}
+	if longer := v.rec.compared.longer(); math.Abs(longer) >= math.Abs(by) {
+		r.fault(FaultPath, v.ID, fmt.Sprintf("its path became %v longer and its offset moved by %v: another route", show(nanoseconds(longer)), show(nanoseconds(by))))
+		a.forgetPath(r, v)
+		return
+	}
+	rest := a.ask(r, v, nil)
+	if rest.voices == 0 && a.teacher == "" || v.Options.Trust {
+		return
+	}
+	exonerated := rest.voices > 0 && 4*rest.sd < math.Abs(by) && math.Abs(rest.by) < math.Abs(by)/2
+	if !exonerated {
+		r.fault(FaultDrift, v.ID, fmt.Sprintf("it moved by %v +-%v against %s: one of the two", show(nanoseconds(by)), show(nanoseconds(sd)), a.reference()))
+		return
+	}
+	a.displace(r, v, nanoseconds(by), true)
+}
+
+// reference names what the reckoning follows.
+func (a *Arbiter) reference() string {
+	if a.teacher != "" {
+		return string(a.teacher)
+	}
+	return "the others"
+}
+
+// forgetPath learns a source's bias anew; the fault is kept in sight for a while.
+func (a *Arbiter) forgetPath(r *round, v *view) {
+	a.remember(r, FaultPath, v.ID, r.faults[len(r.faults)-1].Evidence)
+	v.rec.compared.forget()
+}
+
+// hearJumps looks for believed sources that started a new track elsewhere.
+func (a *Arbiter) hearJumps(r *round) {
+	if a.localEvent(r) {
+		return
+	}
+	for i := range r.views {
+		v := &r.views[i]
+		rec := v.rec
+		if !v.has || !rec.believed || rec.track == 0 || rec.track == v.est.Track || rec.moved != nil || v.state != 0 {
+			continue
+		}
+		by := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
+		sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
+		if float64(magnitude(by)) > convictSD*sd+float64(movedFloor) && a.contradicted(r, v) && !v.Options.Trust {
+			a.displace(r, v, by, false)
+		}
+	}
+}
+
+// contradicted reports whether the other sources can settle that a source jumped: several that have not
+// moved, or one whose interval does not even show it. One that contradicts it is a disagreement, which
+// has its own answer.
+func (a *Arbiter) contradicted(r *round, v *view) bool {
+	others, overlap := 0, false
+	for i := range r.views {
+		w := &r.views[i]
+		if w == v || !w.votes() || !w.rec.believed || w.rec.moved != nil || w.rec.jumped {
+			continue
+		}
+		others++
+		overlap = magnitude(subtract(v.offset, w.offset)) <= v.bound+w.bound
+	}
+	return others > 1 || others == 1 && overlap
+}
+
+func (a *Arbiter) displace(r *round, v *view, by time.Duration, drift bool) {
+	v.rec.moved = &displacement{since: r.in.Now, by: by, drift: drift}
+	v.rec.compared.fast = average{}
+	a.doubt = true
+}
+
+// holdDisplaced keeps a source that moved out of the vote until it is back where the oscillator and the
+// others expect it, or for so long that it has to be taken for a correction.
+func (a *Arbiter) holdDisplaced(r *round) {
+	for i := range r.views {
+		v := &r.views[i]
+		m := v.rec.moved
+		if m == nil || !v.has || v.duplicate {
+			continue
+		}
+		now := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
+		held := age(r.in.Now, m.since)
+		if magnitude(now) <= a.returnLimit(v, m) || held > a.cfg.Quarantine || !a.follow.has {
+			v.rec.moved, v.rec.base = nil, v.est.Samples
+			v.rec.compared.forget()
+			continue
+		}
+		why := fmt.Sprintf("it %s by %v against the local oscillator and the other sources did not; it is %v off now, heard again within %v or in %v",
+			m.verb(), show(m.by), show(now), show(a.returnLimit(v, m)), show(a.cfg.Quarantine-held))
+		r.fault(m.fault(), v.ID, why)
+		if v.state == 0 && !v.Options.NoSelect {
+			v.refuted = true
+			v.fail(Falseticker, why)
+		}
+	}
+}
+
+func (m *displacement) verb() string {
+	if m.drift {
+		return "drifted"
+	}
+	return "jumped"
+}
+
+func (m *displacement) fault() string {
+	if m.drift {
+		return FaultDrift
+	}
+	return FaultJump
+}
+
+// returnLimit is how near to the reckoning a displaced source must be to be believed again.
+func (a *Arbiter) returnLimit(v *view, m *displacement) time.Duration {
+	sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
+	limit := nanoseconds(returnSD*sd) + movedFloor + min(magnitude(m.by)/returnShare, returnSlack)
+	return min(limit, magnitude(m.by)/2)
+}
+
+// bias is the learnt constant offset of a source, 0 where none is known: within what its path can hide,
+// and not older than configured.
+func (a *Arbiter) bias(v *view, now timescale.Instant) time.Duration {
+	c := &v.rec.compared
+	learnt, ok := c.learnt.Get()
+	if !a.cfg.LearnBias || !ok || !c.speaks() || age(now, learnt) > a.cfg.BiasMaxAge {
+		return 0
+	}
+	limit := v.est.Terms.PathAsymmetry + v.est.Terms.RootDelay + v.est.Terms.RootDispersion + v.est.Terms.ClockAccuracy
+	return max(-limit, min(limit, nanoseconds(c.slow.mean)))
+}
