@@ -53,9 +53,10 @@ type TickReport struct {
 // Discipline makes a clock follow a target. It owns its Kernel: nothing else writes to the clock.
 // One goroutine owns it.
 type Discipline struct {
-	kernel Kernel
-	servo  *servo.Servo
-	dry    bool
+	kernel   Kernel
+	servo    *servo.Servo
+	interval time.Duration
+	dry      bool
 	// held is whether the last tick was to write nothing.
 	held bool
 
@@ -70,7 +71,7 @@ const maxIntrusions = 64
 
 // NewDiscipline returns the owner of k.
 func NewDiscipline(k Kernel, o DisciplineOptions) *Discipline {
-	d := &Discipline{kernel: k, servo: servo.New(servo.Limits{
+	d := &Discipline{kernel: k, interval: o.Interval, servo: servo.New(servo.Limits{
 		Interval:        o.Interval,
 		MaxSlewPPM:      o.MaxSlewPPM,
 		MaxFrequencyPPM: o.MaxFrequencyPPM,
@@ -163,7 +164,7 @@ func (d *Discipline) Tick(in TickInput) (TickReport, error) {
 	}
 	d.held = in.Hold
 	report := TickReport{Before: reading, Servo: d.servo.Step(servoInput(reading, in))}
-	report.Command = command(in, report.Servo)
+	report.Command = command(in, report.Servo, d.interval)
 	if in.Hold {
 		return report, nil
 	}
@@ -220,7 +221,7 @@ func project(e sources.Estimate, at timescale.Instant) sources.Estimate {
 
 // command publishes, with the frequency and the step, how far UTC may be from the system clock: the
 // bound about the target and what of the error remains.
-func command(in TickInput, out servo.Output) Command {
+func command(in TickInput, out servo.Output, interval time.Duration) Command {
 	c := Command{
 		FreqPPB:   out.FreqPPB,
 		Step:      in.Step,
@@ -231,8 +232,14 @@ func command(in TickInput, out servo.Output) Command {
 		// Without a target there is no bound to publish, so the clock cannot be synchronised.
 		c.Synchronised = in.Synchronised
 		remaining := out.Remaining.Or(0).Abs()
-		c.MaxError = in.Bound + remaining
+		c.MaxError = in.Bound + remaining + growth(target, interval)
 		c.EstError = target.OffsetSD + remaining
 	}
 	return c
+}
+
+// growth is what the bound of the target grows by until the next tick: what is published now is read
+// until then.
+func growth(target sources.Estimate, interval time.Duration) time.Duration {
+	return target.Project(target.At.Add(interval)).Bound - target.Bound
 }

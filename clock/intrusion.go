@@ -55,6 +55,8 @@ type Intrusion struct {
 	// Amount is by how much the clock was moved until When, positive: forward. Of a frequency it is
 	// 0: what it moved is in the error that remains.
 	Amount time.Duration
+	// Uncertainty is by how much Amount may be wrong.
+	Uncertainty time.Duration
 	// RatePPB is the uncommanded rate of a slew, or the change of the frequency. Positive: faster.
 	RatePPB float64
 	// Since and When are the instants between which it happened, or of a slew, by which it showed.

@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -28,13 +29,18 @@ func (s Stranger) Step(d time.Duration) {
 }
 
 // Slew makes the clock run ppb faster without a trace in the kernel's state, as adjtime(3) does, until
-// the owner reclaims the clock or the stranger slews by 0.
-func (s Stranger) Slew(ppb float64) {
+// the owner reclaims the clock or the stranger slews by 0. The error is that of a rate beyond the
+// kernel's 500 ppm (MAX_TICKADJ).
+func (s Stranger) Slew(ppb float64) error {
+	if !(math.Abs(ppb) <= maxFreqPPB) {
+		return fmt.Errorf("slew by %g ppm: at most %d ppm", ppb/1000, maxFreqPPB/1000)
+	}
 	v := s.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.strange = ppb
 	v.extend(v.now(), 0)
+	return nil
 }
 
 // SetFrequency writes the frequency, in ppb, as clock_adjtime with ADJ_FREQUENCY does. The error is that
@@ -62,7 +68,7 @@ func (s Stranger) SetFrequency(ppb float64) error {
 func (v *Virtual) Reclaim() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if math.Abs(v.strange) > 0 {
+	if v.strange != 0 {
 		v.strange = 0
 		v.extend(v.now(), 0)
 	}

@@ -92,7 +92,7 @@ func (w *Watch) sleep(s Siblings) (Intrusion, bool) {
 	w.steps, w.slept = w.steps.moved(asleep), now
 	w.slew.forget()
 	return Intrusion{
-		What: Resumed, Amount: asleep.mid(),
+		What: Resumed, Amount: asleep.mid(), Uncertainty: asleep.halfWidth(),
 		Evidence: fmt.Sprintf("CLOCK_BOOTTIME - CLOCK_MONOTONIC moved by %s", asleep.mid()),
 	}, true
 }
@@ -109,11 +109,11 @@ func (w *Watch) step(s Siblings, last, r Reading) (Intrusion, bool) {
 	}
 	moved := w.steps.to(now)
 	i := Intrusion{
-		What: StepMade, Amount: moved.mid(),
+		What: StepMade, Amount: moved.mid(), Uncertainty: moved.halfWidth(),
 		Evidence: fmt.Sprintf("CLOCK_REALTIME - CLOCK_MONOTONIC moved by %s +- %s without a command", moved.mid(), moved.halfWidth()),
 	}
 	if leap := leapStep(last.Leap); leap != 0 && moved.near(leap) && r.TAIOffset-last.TAIOffset == -int(leap/time.Second) {
-		i.What, i.Amount = LeapSecond, leap
+		i.What, i.Amount, i.Uncertainty = LeapSecond, leap, 0
 		i.Evidence = fmt.Sprintf("the kernel was armed for it, and its TAI - UTC became %d s", r.TAIOffset)
 	}
 	w.steps = now

@@ -254,7 +254,9 @@ func TestUndoTakesAStepBackToTheNanosecond(t *testing.T) {
 		tick()
 	}
 	v.Stranger().Step(time.Hour)
-	v.Stranger().Slew(5e5)
+	if err := v.Stranger().Slew(5e5); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := d.Read(); err != nil {
 		t.Fatal(err)
 	}
