@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"clockarbiter/ptp"
 )
 
 // layOut makes the child's private directory anew, before its adapters bind their sockets in it.
@@ -38,6 +40,11 @@ func prepare(c Child) error {
 	}
 	if c.chrony != nil {
 		if err := makePrivate(c.chrony.DumpDir(), c.User); err != nil {
+			return err
+		}
+	}
+	if c.ptp != nil && c.ptp.Mode == ptp.Hardware {
+		if err := ptp.GrantPHC(c.ptp.Interfaces[0], c.User.UID, c.User.GID); err != nil {
 			return err
 		}
 	}
