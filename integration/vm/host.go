@@ -1,0 +1,174 @@
+package vm
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"clockarbiter/supervisor"
+)
+
+// Host is the host under test: clockarbiter as a package would install it, in the guest's systemd.
+type Host struct {
+	guest *Guest
+}
+
+// Where a package puts what deploy holds.
+var installed = []struct {
+	from, to string
+	mode     uint32
+}{
+	{"systemd/clockarbiter.service", "/usr/lib/systemd/system/clockarbiter.service", 0o644},
+	{"systemd/ntp-units.d/50-clockarbiter.list", "/usr/lib/systemd/ntp-units.d/50-clockarbiter.list", 0o644},
+	{"journal/clockarbiter.catalog", "/usr/lib/systemd/catalog/clockarbiter.catalog", 0o644},
+}
+
+// Install installs the program with this configuration. Nothing is started.
+func Install(t testing.TB, g *Guest, toml string) Host {
+	t.Helper()
+	h := Host{g}
+	g.PutProgram(t, "/usr/bin/clockarbiter", "./cmd/clockarbiter")
+	deploy := filepath.Join(repositoryDir(), "deploy")
+	for _, f := range installed {
+		g.PutFile(t, f.to, f.mode, filepath.Join(deploy, f.from))
+	}
+	units, err := filepath.Glob(filepath.Join(deploy, "systemd", "clockarbiter-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range units {
+		g.PutFile(t, "/usr/lib/systemd/system/"+filepath.Base(u), 0o644, u)
+	}
+	h.Configure(t, toml)
+	g.Run(t, "journalctl --update-catalog && systemctl daemon-reload")
+	return h
+}
+
+// Configure writes the configuration file.
+func (h Host) Configure(t testing.TB, toml string) {
+	t.Helper()
+	h.guest.Put(t, "/etc/clockarbiter/clockarbiter.toml", 0o644, []byte(toml))
+}
+
+// Start starts the unit, which must become ready.
+func (h Host) Start(t testing.TB) {
+	t.Helper()
+	h.guest.Run(t, "systemctl start clockarbiter || { systemctl status --no-pager -l clockarbiter; journalctl -u clockarbiter --no-pager | tail -n 30; exit 1; }")
+}
+
+// Status is what `clockarbiter status` says, at any exit status of it.
+func (h Host) Status(t testing.TB) supervisor.Status {
+	t.Helper()
+	out := h.guest.Run(t, "clockarbiter status --json || true")
+	var st supervisor.Status
+	if err := json.Unmarshal([]byte(out), &st); err != nil {
+		t.Fatalf("status %q: %v", out, err)
+	}
+	return st
+}
+
+// Await lets time pass until the status satisfies a condition, looking once a second.
+func (h Host) Await(t testing.TB, what string, limit time.Duration, ok func(supervisor.Status) bool) supervisor.Status {
+	t.Helper()
+	start := h.guest.Now(t)
+	for {
+		st := h.Status(t)
+		if ok(st) {
+			return st
+		}
+		if h.guest.Now(t)-start > limit {
+			t.Fatalf("not %s within %v:\n%s\n%s", what, limit, h.guest.Run(t, "clockarbiter status || true"), h.Tail(t))
+		}
+		h.guest.Sleep(t, time.Second)
+	}
+}
+
+// Locked is a condition for Await.
+func Locked(st supervisor.Status) bool { return st.Mode == "locked" }
+
+// Following is a condition for Await: this source is selected and the clock locked to it.
+func Following(source string) func(supervisor.Status) bool {
+	return func(st supervisor.Status) bool {
+		id, ok := st.Selected.Get()
+		return ok && strings.HasPrefix(string(id), source) && Locked(st)
+	}
+}
+
+// Tail is the end of the unit's journal, for messages of failed tests.
+func (h Host) Tail(t testing.TB) string {
+	t.Helper()
+	return h.guest.Run(t, "journalctl -u clockarbiter -n 60 --no-pager -o cat")
+}
+
+// Entry is a journal entry: its fields, by name.
+type Entry map[string]string
+
+// Journal returns the unit's entries of one kind, oldest first; an empty kind stands for all.
+func (h Host) Journal(t testing.TB, kind supervisor.MessageID) []Entry {
+	t.Helper()
+	match := "-u clockarbiter"
+	if kind != "" {
+		match += " MESSAGE_ID=" + string(kind)
+	}
+	var entries []Entry
+	for _, line := range lines(h.guest.Run(t, "journalctl --no-pager -o json "+match)) {
+		var raw map[string]any
+		if err := json.Unmarshal([]byte(line), &raw); err != nil {
+			t.Fatalf("journal entry %q: %v", line, err)
+		}
+		e := Entry{}
+		for k, v := range raw {
+			if s, ok := v.(string); ok {
+				e[k] = s
+			}
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// Now is the guest's CLOCK_BOOTTIME, which nothing steps.
+func (g *Guest) Now(t testing.TB) time.Duration {
+	t.Helper()
+	out := g.Run(t, "cut -d' ' -f1 /proc/uptime")
+	s, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
+	if err != nil {
+		t.Fatalf("uptime %q: %v", out, err)
+	}
+	return time.Duration(s * 1e9)
+}
+
+// Kernel is the state of the kernel's clock as adjtimex(8) prints it, by name: a reading that has
+// nothing in common with ours.
+func (g *Guest) Kernel(t testing.TB) map[string]int {
+	t.Helper()
+	state := map[string]int{}
+	for _, line := range lines(g.Run(t, "adjtimex --print")) {
+		name, value, ok := strings.Cut(line, ":")
+		if n, err := strconv.Atoi(strings.Fields(value + " x")[0]); ok && err == nil {
+			state[strings.TrimSpace(name)] = n
+		}
+	}
+	if len(state) == 0 {
+		t.Fatal("adjtimex(8) printed nothing")
+	}
+	return state
+}
+
+// artefact keeps a file of a test for a person to look at, where CLOCKARBITER_ARTEFACTS says.
+func artefact(t testing.TB, name, content string) {
+	t.Helper()
+	dir := os.Getenv("CLOCKARBITER_ARTEFACTS")
+	if dir == "" {
+		return
+	}
+	path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "-")+"-"+name)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Error(fmt.Errorf("keep %s: %w", name, err))
+	}
+}

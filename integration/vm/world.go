@@ -1,0 +1,194 @@
+package vm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// UTCOffset is TAI - UTC in the world of the guest.
+const UTCOffset = 37 * time.Second
+
+// WorldOptions say how the world differs from a perfect one.
+type WorldOptions struct {
+	// TruthPPB is the rate of the true time against the host's oscillator: positive means that the
+	// host's clock is slow. Truth is what gmA and all NTP servers serve.
+	TruthPPB int
+	// Behind is how far the host's clock is behind the truth at the start.
+	Behind time.Duration
+	// NTPServers is how many NTP servers serve the truth, on 10.8.0.1 and up.
+	NTPServers int
+	// NoB leaves grandmaster B out.
+	NoB bool
+}
+
+// World is what surrounds the host in the guest.
+type World struct {
+	guest *Guest
+}
+
+// Grandmaster is one of the world's two.
+type Grandmaster struct {
+	guest              *Guest
+	namespace          string
+	iface, phc         string
+	domain             int
+	transport, address string
+}
+
+// A and B are the grandmasters: A serves the truth and must not be made to lie.
+func (w World) A() Grandmaster {
+	return Grandmaster{w.guest, "gmA", "enp1s0", "/dev/ptp0", 0, "L2", "10.9.1.1"}
+}
+
+// B is the one that can lie.
+func (w World) B() Grandmaster {
+	return Grandmaster{w.guest, "gmB", "enp3s0", "/dev/ptp2", 24, "UDPv4", "10.9.3.1"}
+}
+
+// NewWorld makes the world in a fresh guest and returns when its clocks are set and its daemons run.
+func NewWorld(t testing.TB, g *Guest, o WorldOptions) World {
+	t.Helper()
+	w := World{g}
+	g.PutProgram(t, "/usr/local/bin/truth", "./integration/vm/guest/truth")
+	g.PutProgram(t, "/usr/local/bin/gauge", "./integration/vm/guest/gauge")
+	g.Run(t, network(o))
+	w.setClocks(t, o)
+	w.A().Start(t)
+	if !o.NoB {
+		w.B().Start(t)
+	}
+	for n := range o.NTPServers {
+		w.Serve(t, n+1)
+	}
+	return w
+}
+
+// network makes the namespaces and addresses, and waits for the links: the driver resets the PHC when
+// a port comes up.
+func network(o WorldOptions) string {
+	var b strings.Builder
+	b.WriteString("modprobe veth\n")
+	for _, ns := range []struct{ name, iface, peer, net string }{{"gmA", "enp1s0", "enp2s0", "10.9.1"}, {"gmB", "enp3s0", "enp4s0", "10.9.3"}} {
+		fmt.Fprintf(&b, "ip netns add %[1]s; ip link set %[2]s netns %[1]s; ip -n %[1]s link set lo up\n", ns.name, ns.iface)
+		fmt.Fprintf(&b, "ip -n %s addr add %s.1/24 dev %s; ip -n %s link set %s up\n", ns.name, ns.net, ns.iface, ns.name, ns.iface)
+		fmt.Fprintf(&b, "ip addr add %s.2/24 dev %s; ip link set %s up\n", ns.net, ns.peer, ns.peer)
+	}
+	b.WriteString("ip link add vntp type veth peer name vsrv; ip link set vsrv netns gmA\n")
+	b.WriteString("ip addr add 10.8.0.100/24 dev vntp; ip link set vntp up; ip -n gmA link set vsrv up\n")
+	for n := range o.NTPServers {
+		fmt.Fprintf(&b, "ip -n gmA addr add 10.8.0.%d/24 dev vsrv\n", n+1)
+	}
+	b.WriteString(`for i in enp2s0 enp4s0; do
+	n=0
+	until [ "$(cat /sys/class/net/$i/operstate)" = up ]; do n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1; done
+done
+sleep 1
+`)
+	return b.String()
+}
+
+// setClocks sets all PHCs to TAI, then the truth ahead of the host's clock, and B's to the truth.
+func (w World) setClocks(t testing.TB, o WorldOptions) {
+	t.Helper()
+	var b strings.Builder
+	for phc := range 4 {
+		fmt.Fprintf(&b, "phc_ctl -q /dev/ptp%d -- freq 0 set adj %d\n", phc, int(UTCOffset.Seconds()))
+	}
+	for _, phc := range []int{0, 2} {
+		fmt.Fprintf(&b, "phc_ctl -q /dev/ptp%d -- adj %.9f freq %d\n", phc, o.Behind.Seconds(), o.TruthPPB)
+	}
+	b.WriteString("hwclock --systohc 2>/dev/null || true\n")
+	w.guest.Run(t, b.String())
+	// Setting two clocks takes two instants: the difference that this makes is taken out.
+	w.B().shift(t, w.error(t, "/dev/ptp0")-w.error(t, "/dev/ptp2"))
+}
+
+// error reads true UTC - CLOCK_REALTIME by one PHC.
+func (w World) error(t testing.TB, phc string) time.Duration {
+	t.Helper()
+	readings := parseTrace(t, w.guest.Run(t, "gauge -phc "+phc))
+	return readings[0].Error
+}
+
+// grandmasterSettings are what pmc sets: ptp4l serves TAI without a valid UTC offset by default.
+const grandmasterSettings = `pmc -u -b 0 -s %[1]s -d %[2]d "SET GRANDMASTER_SETTINGS_NP clockClass %[3]d clockAccuracy 0x20 ` +
+	`offsetScaledLogVariance 0x4e5d currentUtcOffset %[4]d leap61 %[5]d leap59 %[6]d currentUtcOffsetValid 1 ptpTimescale 1 ` +
+	`timeTraceable 1 frequencyTraceable 1 timeSource 0x20" | grep -q RESPONSE`
+
+// Settings are what a grandmaster says of itself.
+type Settings struct {
+	ClockClass     int // 0: 6
+	UTCOffset      int // 0: 37
+	Leap61, Leap59 bool
+}
+
+// Start starts the grandmaster's ptp4l, which must not run, and has it advertise UTC.
+func (m Grandmaster) Start(t testing.TB) {
+	t.Helper()
+	conf := fmt.Sprintf(`[global]
+free_running 1
+tx_timestamp_timeout 100
+uds_address /run/%[1]s.sock
+uds_ro_address /run/%[1]s-ro.sock
+domainNumber %[2]d
+network_transport %[3]s
+clockClass 6
+priority1 100
+`, m.namespace, m.domain, m.transport)
+	m.guest.Put(t, "/run/"+m.namespace+".conf", 0o644, []byte(conf))
+	m.guest.Run(t, fmt.Sprintf(`ip netns exec %[1]s ptp4l -i %[2]s -f /run/%[1]s.conf -m -q >>/run/%[1]s.log 2>&1 </dev/null &
+echo $! >/run/%[1]s.pid
+n=0; until [ -S /run/%[1]s.sock ]; do n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1; done
+`, m.namespace, m.iface))
+	m.Advertise(t, Settings{})
+}
+
+// Advertise changes what the grandmaster says of itself; its time stays.
+func (m Grandmaster) Advertise(t testing.TB, s Settings) {
+	t.Helper()
+	bit := map[bool]int{true: 1}
+	if s.ClockClass == 0 {
+		s.ClockClass = 6
+	}
+	if s.UTCOffset == 0 {
+		s.UTCOffset = int(UTCOffset.Seconds())
+	}
+	m.guest.Run(t, fmt.Sprintf(grandmasterSettings, "/run/"+m.namespace+".sock", m.domain, s.ClockClass, s.UTCOffset, bit[s.Leap61], bit[s.Leap59]))
+}
+
+// Kill ends the grandmaster's ptp4l at once.
+func (m Grandmaster) Kill(t testing.TB) {
+	t.Helper()
+	m.guest.Run(t, fmt.Sprintf("kill -9 $(cat /run/%[1]s.pid); rm -f /run/%[1]s.sock", m.namespace))
+}
+
+// Lie moves the grandmaster's time away from the truth: positive is ahead. A grandmaster's PHC that
+// is the truth cannot lie.
+func (m Grandmaster) Lie(t testing.TB, by time.Duration) {
+	t.Helper()
+	if m.phc == "/dev/ptp0" {
+		t.Fatal("grandmaster A is the truth")
+	}
+	m.shift(t, by)
+}
+
+func (m Grandmaster) shift(t testing.TB, by time.Duration) {
+	t.Helper()
+	m.guest.Run(t, fmt.Sprintf("phc_ctl -q %s -- adj %s", m.phc, strconv.FormatFloat(by.Seconds(), 'f', 9, 64)))
+}
+
+// Serve starts NTP server n, which serves the truth.
+func (w World) Serve(t testing.TB, n int, options ...string) {
+	t.Helper()
+	w.guest.Run(t, fmt.Sprintf("ip netns exec gmA truth -address 10.8.0.%[1]d %[2]s >/run/truth%[1]d.log 2>&1 </dev/null & echo $! >/run/truth%[1]d.pid",
+		n, strings.Join(options, " ")))
+}
+
+// StopServing ends NTP server n.
+func (w World) StopServing(t testing.TB, n int) {
+	t.Helper()
+	w.guest.Run(t, fmt.Sprintf("kill $(cat /run/truth%d.pid)", n))
+}
