@@ -4,8 +4,12 @@ SHELL := /bin/bash
 GO ?= go
 FUZZTIME ?= 1m
 
+version := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 tools_dir := $(CURDIR)/build/tools
 lint := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+
+# Go would ask git for a stamp, and git refuses a checkout that somebody else owns.
+export GOFLAGS += -buildvcs=false
 
 # chronyd and ptp4l, where they had to be unpacked, and where Debian keeps daemons and Go.
 export CLOCKARBITER_TOOLS := $(tools_dir)
@@ -23,7 +27,7 @@ help: ## this list
 
 demo: root ## two minutes: one ptp4l, three chronyd, the arbiter, and what goes wrong between them (root)
 	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv
-	$(GO) build -o bin/ ./cmd/clockarbiter ./integration/demo
+	$(GO) build -ldflags '-X main.version=$(version)' -o bin/ ./cmd/clockarbiter ./integration/demo
 	@exec bin/demo -clockarbiter bin/clockarbiter
 
 test: root ## set up and test everything: lint, race detector, real daemons in namespaces (root)
@@ -33,7 +37,7 @@ test: root ## set up and test everything: lint, race detector, real daemons in n
 check: lint vet race build ## format, lint, race tests, build: what needs no root
 
 build: ## bin/clockarbiter
-	$(GO) build -o bin/ ./cmd/clockarbiter
+	$(GO) build -ldflags '-X main.version=$(version)' -o bin/ ./cmd/clockarbiter
 
 lint: ## format and rules, with the pinned golangci-lint
 	$(lint) run ./...
