@@ -29,6 +29,10 @@ type Arbiter struct {
 	// suspected is by how much the teacher may be off then: it widens the bound.
 	suspected time.Duration
 	kept      []keptFault
+	views     []view // of the present step, kept for the next to use the space
+	local     locally
+	// armed is the leap second that was armed last.
+	armed sources.Leap
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -55,6 +59,7 @@ type view struct {
 	rec       *record
 	est       sources.Estimate
 	has       bool
+	refers    string        // the reference that it last reported
 	offset    time.Duration // source - system clock
 	bound     time.Duration
 	state     State
@@ -74,7 +79,10 @@ func (a *Arbiter) Step(in Input) Decision {
 	r := &round{in: in}
 	a.look(r)
 	a.admit(r)
+	a.hearsay(r)
 	a.refuteUTCOffsets(r)
+	a.attend(r)
+	a.strand(r)
 	a.observe(r)
 	a.testify(r)
 	r.vote = count(r.views)
@@ -86,6 +94,7 @@ func (a *Arbiter) Step(in Input) Decision {
 	a.stepOrWait(r, &d)
 	a.switchTo(r)
 	a.steer(r, &d)
+	a.voteLeap(r, &d)
 	a.nameFaults(r)
 	a.conclude(r, &d)
 	return d
@@ -93,7 +102,10 @@ func (a *Arbiter) Step(in Input) Decision {
 
 // look pairs each candidate with its record, in the order of the IDs.
 func (a *Arbiter) look(r *round) {
-	r.views = make([]view, len(r.in.Candidates))
+	if cap(a.views) < len(r.in.Candidates) {
+		a.views = make([]view, len(r.in.Candidates))
+	}
+	r.views = a.views[:len(r.in.Candidates)]
 	for i := range r.in.Candidates {
 		r.views[i] = view{Candidate: &r.in.Candidates[i], index: i}
 	}
@@ -104,6 +116,9 @@ func (a *Arbiter) look(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
 		v.rec = a.record(v.ID)
+		if report, ok := v.Report.Get(); ok {
+			v.refers = report.Quality.Reference
+		}
 		v.est, v.has = v.Estimate.Get()
 		if v.has {
 			v.offset = subtract(v.est.Offset, r.in.System)
@@ -128,6 +143,9 @@ type record struct {
 	// compared is how it differs from the reckoning, moved is set while the witness contradicts it.
 	compared comparison
 	moved    *displacement
+	said     advertised
+	// stranded is the track that stands on L as it was before it jumped.
+	stranded sources.Optional[uint32]
 }
 
 // keepRecords makes the records those of the candidates: a source that is gone is forgotten.

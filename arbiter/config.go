@@ -1,6 +1,10 @@
 package arbiter
 
-import "time"
+import (
+	"time"
+
+	"clockarbiter/clock/timescale"
+)
 
 // Answer is what to do when two sources contradict each other and no third settles it.
 type Answer uint8
@@ -50,6 +54,9 @@ type Config struct {
 	// HoldoverMaxTime ends holdover in FreeRunning. Default 24 h.
 	HoldoverMaxTime time.Duration
 	Step            StepPolicy
+	// NotBefore and NotAfter are the earliest and the latest date that is believed of any source, as
+	// instants of UTC. Default 0: no limit.
+	NotBefore, NotAfter timescale.Instant
 	// Witness lets the local oscillator and the others' samples convict a source that moves within
 	// their error intervals. Default true.
 	Witness bool

@@ -153,6 +153,10 @@ type Decision struct {
 	Bound sources.Optional[time.Duration]
 	// Combined lists the sources whose samples make the target, where it is more than one.
 	Combined []sources.ID
+	// Leap is the leap second to arm: what the survivors announce, on the last day of the month only.
+	Leap sources.Leap
+	// TAI is TAI - UTC as the survivors have it, absent unless the clock is locked and they agree.
+	TAI sources.Optional[time.Duration]
 	// Step is ordered when present: the amount to add to the system clock at once. Agreement
 	// lists the independent sources that stand behind it.
 	Step      sources.Optional[time.Duration]

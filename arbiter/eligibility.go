@@ -42,6 +42,8 @@ func (a *Arbiter) admitOne(v *view, now timescale.Instant) {
 	case !sane(v.est) || v.Options.Floor > maxMagnitude:
 		v.has = false
 		v.fail(Unsynchronised, "its estimate is not a measurement")
+	case a.implausible(v, now):
+		v.fail(Unsynchronised, fmt.Sprintf("its time is %s, outside %s to %s", v.date(now), date(a.cfg.NotBefore), date(a.cfg.NotAfter)))
 	case age(now, v.est.LastSample) > maxAge:
 		v.fail(Stale, staleness(v.est, now, maxAge))
 	case v.est.Jitter > a.cfg.MaxJitter:
@@ -50,6 +52,17 @@ func (a *Arbiter) admitOne(v *view, now timescale.Instant) {
 		v.fail(Distant, fmt.Sprintf("error bound %v, limit %v", show(v.bound), a.cfg.MaxDistance))
 	}
 }
+
+// implausible reports whether the source's date is outside the configured floor and ceiling.
+func (a *Arbiter) implausible(v *view, now timescale.Instant) bool {
+	utc := timescale.Instant(subtract(time.Duration(now), -v.est.Offset))
+	return a.cfg.NotBefore != 0 && utc < a.cfg.NotBefore || a.cfg.NotAfter != 0 && utc > a.cfg.NotAfter
+}
+
+// date is the source's, for a person.
+func (v *view) date(now timescale.Instant) string { return date(now.Add(v.est.Offset)) }
+
+func date(i timescale.Instant) string { return i.Near().Format(time.DateOnly) }
 
 // staleness tells a source that is silent from one whose newer samples its tracker does not believe.
 func staleness(e sources.Estimate, now timescale.Instant, limit time.Duration) string {

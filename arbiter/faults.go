@@ -13,15 +13,28 @@ import (
 
 // The named faults.
 const (
-	FaultUTCOffset    = "utc-offset"    // a PTP source is off by a whole number of UTC offsets
-	FaultFalseticker  = "falseticker"   // the majority contradicts a source
-	FaultDisagreement = "disagreement"  // two sources contradict each other, with no third
-	FaultNoMajority   = "no-majority"   // more than two contradict each other
-	FaultFrozen       = "frozen-source" // the engine says that it measures, and no new sample comes
-	FaultJump         = "jump"          // a source jumped against the local timescale
-	FaultDrift        = "drift"         // a source left the others slowly, within their error intervals
-	FaultPath         = "path-change"   // the delay and the offset of a source moved together
-	FaultPanic        = "panic"         // the error is larger than will be corrected
+	FaultUTCOffset    = "utc-offset"           // a PTP source is off by a whole number of UTC offsets
+	FaultFalseticker  = "falseticker"          // the majority contradicts a source
+	FaultDisagreement = "disagreement"         // two sources contradict each other, with no third
+	FaultNoMajority   = "no-majority"          // more than two contradict each other
+	FaultFrozen       = "frozen-source"        // the engine says that it measures, and no new sample comes
+	FaultJump         = "jump"                 // a source jumped against the local timescale
+	FaultDrift        = "drift"                // a source left the others slowly, within their error intervals
+	FaultPath         = "path-change"          // the delay and the offset of a source moved together
+	FaultGrandmaster  = "grandmaster-change"   // another grandmaster speaks
+	FaultDegraded     = "grandmaster-degraded" // the grandmaster claims less than it did
+	FaultFuture       = "future-sample"        // a sample from the future
+	FaultCongestion   = "congestion"           // packets wait longer than they did
+	FaultLoop         = "stratum-loop"         // two NTP servers follow each other
+	FaultDate         = "implausible-date"     // a date before the configured floor or after the ceiling
+	FaultReset        = "phc-reset"            // a hardware clock that started again at 1970
+	FaultLeap         = "leap-disagreement"    // the survivors announce different leap seconds
+	FaultSmear        = "smear"                // a server smears a leap second among others that do not
+	FaultMajority     = "majority-moved"       // most sources moved against the oscillator
+	FaultPaused       = "host-paused"          // nothing was decided for a while
+	FaultLocalJump    = "local-jump"           // the local timescale itself jumped
+	FaultRate         = "local-frequency"      // the local oscillator changed its frequency
+	FaultPanic        = "panic"                // the error is larger than will be corrected
 )
 
 // Fault is a named fault that holds at present, with its evidence. Source is empty for a fault of
@@ -66,11 +79,24 @@ func (a *Arbiter) refuteUTCOffsets(r *round) {
 		}
 		if against > with {
 			p.refuted = true
-			p.fail(Falseticker, fmt.Sprintf("%d x the UTC offset away from %d NTP sources (%v): TAI taken for UTC, or the offset not flagged valid",
-				k, against, show(p.offset)))
+			p.fail(Falseticker, fmt.Sprintf("%d x the UTC offset away from %d NTP sources (%v): %s",
+				k, against, show(p.offset), p.timescale()))
 			r.fault(FaultUTCOffset, p.ID, p.reason)
 		}
 	}
+}
+
+// timescale says what the grandmaster says of its own timescale (IEEE 1588-2019, 8.2.4).
+func (v *view) timescale() string {
+	report, _ := v.Report.Get()
+	q := report.Quality
+	switch {
+	case q.PTPTimescale.Is(false):
+		return "its grandmaster does not flag the PTP timescale"
+	case !q.UTCOffset.Present() && report.Condition != 0:
+		return "its grandmaster flags no valid UTC offset"
+	}
+	return "TAI taken for UTC, or the offset not flagged valid"
 }
 
 // utcMultiple returns k where p is k UTC offsets from n, k within +-2, else 0.
@@ -111,6 +137,9 @@ func (a *Arbiter) nameFaults(r *round) {
 			r.fault(FaultJump, v.ID, fmt.Sprintf("it began track %d against the local timescale: %s", v.est.Track, v.reason))
 		}
 	}
+	a.nameDates(r)
+	a.nameMajority(r)
+	a.nameSmear(r)
 	a.recall(r)
 	slices.SortStableFunc(r.faults, compareFaults)
 	r.faults = slices.CompactFunc(r.faults, func(f, g Fault) bool { return compareFaults(f, g) == 0 })
@@ -140,5 +169,60 @@ func (a *Arbiter) recall(r *round) {
 	a.kept = slices.DeleteFunc(a.kept, func(k keptFault) bool { return r.in.Now.After(k.until) })
 	for _, k := range a.kept {
 		r.faults = append(r.faults, k.Fault)
+	}
+}
+
+// nameMajority tells that most sources are out because the oscillator contradicts them.
+func (a *Arbiter) nameMajority(r *round) {
+	moved, voters := 0, 0
+	for i := range r.views {
+		v := &r.views[i]
+		if v.duplicate || !v.has || v.Options.NoSelect || v.state <= Distant {
+			continue
+		}
+		voters++
+		if v.rec.moved != nil || v.rec.jumped && v.state == Falseticker {
+			moved++
+		}
+	}
+	if moved > 1 && 2*moved > voters {
+		r.fault(FaultMajority, "", fmt.Sprintf("%d of %d sources moved against the local oscillator", moved, voters))
+	}
+}
+
+// The rates of the usual smears: a second in 24 h or in 20 h (11.6 and 13.9 ppm), in ppb, with room for
+// the noise of the estimate.
+const smearLeast, smearMost = 9_000.0, 17_000.0
+
+// nameSmear names NTP falsetickers within a second of the majority that run at the rate of a smear, within
+// a day of the end of a month.
+func (a *Arbiter) nameSmear(r *round) {
+	for i := range r.views {
+		v := &r.views[i]
+		if v.state != Falseticker || v.Kind != sources.NTP || r.chosen == nil || v.duplicate {
+			continue
+		}
+		rate := math.Abs(v.est.FreqPPB - r.chosen.est.FreqPPB)
+		apart := magnitude(subtract(v.est.Offset, r.chosen.est.Offset))
+		utc := r.in.Now.Add(r.chosen.est.Offset)
+		if rate < smearLeast || rate > smearMost || apart > time.Second || !lastDay(utc, -24*time.Hour) && !lastDay(utc, 24*time.Hour) && !lastDay(utc, 0) {
+			continue
+		}
+		r.fault(FaultSmear, v.ID, fmt.Sprintf("it runs %.1f ppm off the others, %v from them, at the end of a month: it smears a leap second", rate/1000, show(apart)))
+	}
+}
+
+// nameDates names sources whose date no source can have.
+func (a *Arbiter) nameDates(r *round) {
+	for i := range r.views {
+		v := &r.views[i]
+		if v.duplicate || !v.has || v.state != Unsynchronised || !a.implausible(v, r.in.Now) {
+			continue
+		}
+		name := FaultDate
+		if v.Kind == sources.PTP && r.in.Now.Add(v.est.Offset).Near().Year() <= 1971 {
+			name = FaultReset
+		}
+		r.fault(name, v.ID, v.reason)
 	}
 }

@@ -71,6 +71,7 @@ func (a *Arbiter) pursue(r *round, d *Decision) string {
 	a.follow.est, a.follow.has = est, true
 	a.follow.holding = sources.None[timescale.Instant]()
 	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
+	a.watchRate(r, est)
 
 	limit := max(a.cfg.LockThreshold, est.Bound)
 	if a.mode == Locked {

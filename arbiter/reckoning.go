@@ -34,13 +34,13 @@ const (
 
 // adopt makes the estimate of one source the reckoning.
 func (k *reckoning) adopt(e sources.Estimate, teaches bool) {
-	wander := max(e.WanderPPB, 0)
+	wander := max(0, min(e.WanderPPB, maxRate))
 	if k.taught && !teaches {
 		wander = k.wander
 	}
 	sd := float64(e.OffsetSD)
 	*k = reckoning{
-		known: true, at: e.At, base: e.Offset, freq: e.FreqPPB, wander: wander, taught: teaches || k.taught,
+		known: true, at: e.At, base: e.Offset, freq: max(-maxRate, min(maxRate, e.FreqPPB)), wander: wander, taught: teaches || k.taught,
 		pp: min(max(sd*sd, 1), maxPhaseVariance), ff: min(e.FreqSDPPB*e.FreqSDPPB, maxRate*maxRate),
 	}
 }

@@ -86,6 +86,7 @@ func (a *Arbiter) order(r *round, d *Decision, agreement []sources.ID) {
 	}
 	a.step.last, a.step.refused = sources.Some(r.in.Now), false
 	d.Step, d.Agreement = sources.Some(r.chosen.offset), agreement
+	a.local.system = subtract(a.local.system, -r.chosen.offset)
 	r.events = append(r.events, Event{
 		Kind: StepOrdered, Source: r.chosen.ID, Reason: fmt.Sprintf("%v agree", agreement),
 		Offset: sources.Some(r.chosen.offset), Bound: sources.Some(r.chosen.bound),

@@ -33,6 +33,7 @@ func (p Planned) covers(id sources.ID) bool {
 type Roster struct {
 	plan    []Planned
 	sources []*Source // sorted by ID
+	rate    sources.Optional[sources.Rate]
 }
 
 // Source is one source as it is known.
@@ -119,8 +120,7 @@ func (r *Roster) Find(id sources.ID) (*Source, bool) {
 	}
 	s := &Source{
 		ID: id, Kind: p.Kind, Member: p.Pool, Options: p.Options,
-		// The floor is the arbiter's to apply: a new plan may lower it.
-		Tracker: sources.NewTracker(sources.TrackerConfig{Source: id, Kind: p.Kind}),
+		Tracker: r.newTracker(id, p.Kind),
 	}
 	s.Options.Independence = string(id)
 	r.sources = slices.Insert(r.sources, i, s)
