@@ -36,6 +36,7 @@ type loop struct {
 	identity Status // version, pid and driver
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
+	own      ownership
 
 	state loopState
 }
@@ -64,6 +65,12 @@ func (l *loop) run(ctx context.Context) {
 			l.record.child(ev)
 		case o := <-l.orders:
 			l.adopt(o)
+		case r := <-l.own.rivalC:
+			l.own.found(l.now(), r)
+		case <-l.own.setC:
+			if _, err := l.guard(); err != nil {
+				l.writerFailed(err)
+			}
 		case at := <-ticker.C:
 			l.tick(at)
 		}
@@ -96,14 +103,14 @@ func (l *loop) take(u sources.Update) {
 // tick decides and steers once.
 func (l *loop) tick(at time.Time) {
 	l.keepTime(at)
-	reading, err := l.discipline.Read()
+	reading, err := l.guard()
 	if err != nil {
 		l.writerFailed(err)
 		return
 	}
 	in := l.roster.Input(reading.At, reading.Offset)
-	decision := l.arbiter.Step(in)
-	report, err := l.discipline.Tick(l.command(decision))
+	decision := l.own.permit(l.arbiter.Step(in))
+	report, err := l.discipline.Tick(l.own.restrain(l.command(decision)))
 	if err != nil {
 		l.writerFailed(err)
 	} else {
@@ -160,11 +167,6 @@ func (l *loop) taiOffset(d arbiter.Decision) sources.Optional[int] {
 func (l *loop) wrote(r clock.TickReport) {
 	c := &l.state.clock
 	c.LastError = ""
-	if f, ok := r.Before.Foreign.Get(); ok {
-		c.ForeignWrites++
-		c.LastForeignWrite = f.String()
-		l.record.foreignWrite(f)
-	}
 	if step, ok := r.Command.Step.Get(); ok && r.Applied {
 		c.Steps++
 		c.LastStepNS, c.LastStepAt = sources.Some(step), sources.Some(r.Before.At.Near())

@@ -67,6 +67,7 @@ func newRig(t *testing.T) *rig {
 		record: recorder{journal: r.journal, log: discard(), boot: "test"}, log: discard(),
 		children: func() []ChildStatus { return nil },
 		ticked:   func(Status) {},
+		own:      newOwnership(cfg.Clock, recorder{journal: r.journal, log: discard(), boot: "test"}, r.virtual),
 	}
 	return r
 }
@@ -200,7 +201,7 @@ func TestSameInputsSameDecisions(t *testing.T) {
 }
 
 // brokenKernel refuses every write.
-type brokenKernel struct{ clock.Kernel }
+type brokenKernel struct{ *clock.Virtual }
 
 var errRefused = errors.New("operation not permitted")
 

@@ -16,7 +16,7 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 	st := l.identity
 	st.At = in.Now.Near()
 	st.Mode, st.Selected = d.Mode.String(), d.Selected
-	st.Decision = DecisionStatus{ID: l.state.id, Rule: d.Rule, Reason: d.Reason, Change: d.Change, Faults: faultNames(d), Since: l.state.since}
+	st.Decision = DecisionStatus{ID: l.state.id, Rule: d.Rule, Reason: d.Reason, Change: d.Change, Faults: append(faultNames(d), l.own.faults()...), Since: l.state.since}
 	st.Clock = l.clockStatus(r)
 	st.Sources = make([]SourceStatus, 0, len(d.Verdicts))
 	for i, v := range d.Verdicts {
@@ -24,6 +24,7 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 	}
 	st.Children = l.children()
 	st.Loop = l.state.status
+	st.Ownership = l.own.status()
 	l.latest.Store(&st)
 	l.ticked(st)
 }

@@ -166,14 +166,6 @@ func (r recorder) child(ev process.Event) {
 	r.write(Entry{Message: ev.String(), Priority: priority, ID: MessageChild, Fields: fields})
 }
 
-func (r recorder) foreignWrite(w clock.ForeignWrite) {
-	r.write(Entry{
-		Message:  "Somebody else wrote to the system clock: " + w.String() + "; find out who holds CAP_SYS_TIME (another chronyd, ntpd, phc2sys, a time agent of the hypervisor) and stop it",
-		Priority: PriorityError, ID: MessageForeignWrite,
-		Fields: map[string]string{"EVENT": "foreign-write", "REASON": w.String()},
-	})
-}
-
 func (r recorder) writerError(err error) {
 	r.write(Entry{
 		Message: "The clock could not be adjusted: " + err.Error(), Priority: PriorityError, ID: MessageWriterError,

@@ -16,6 +16,7 @@ import (
 	"clockarbiter/clock"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/process"
+	"clockarbiter/supervisor/rivals"
 )
 
 func TestReadyOnceAliveWithEachTickAndAStatusLineWhenItIsNews(t *testing.T) {
@@ -96,7 +97,10 @@ func TestTransitionsOfChildrenInTheJournal(t *testing.T) {
 func TestEveryKindOfEntryHasFieldsAndAWordInTheCatalog(t *testing.T) {
 	j := &memoryJournal{}
 	r := recorder{journal: j, log: discard()}
-	r.foreignWrite(clock.ForeignWrite{Freq: clock.Change{Wrote: 0, Found: 65536}})
+	r.write(foreignEntry(clock.Intrusion{What: clock.FrequencyWritten, Evidence: "freq 0 -> 65536"}, defence{}))
+	r.write(stanceEntry(defence{stance: holding}, "a fight"))
+	r.kernelMove(clock.Intrusion{What: clock.LeapSecond, Evidence: "armed"})
+	r.rivals([]rivals.Suspect{{PID: 7, Name: "chronyd"}})
 	r.writerError(errors.New("operation not permitted"))
 	r.started("started")
 	r.stopped("stopped")

@@ -25,6 +25,8 @@ type Status struct {
 	Sources  []SourceStatus               `json:"sources"`
 	Children []ChildStatus                `json:"children"`
 	Loop     LoopStatus                   `json:"loop"`
+
+	Ownership OwnershipStatus `json:"ownership"`
 }
 
 // DecisionStatus is the decision in force and why.

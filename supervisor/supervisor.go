@@ -86,6 +86,7 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	serve(NewStatusServer(s.cfg.Paths.StatusSocket, l.snapshot, s.options.Log).Run)
 	serve((&controlServer{path: filepath.Join(s.cfg.Paths.RunDir, controlSocket), reload: s.Reload, log: s.options.Log}).run)
 	s.record.started(fmt.Sprintf("clockarbiter %s started: driver %s, %d engine(s), %d configured source(s)", s.options.Version, s.cfg.Clock.Driver, len(plan.Children), len(plan.Sources)))
+	s.own(ctx, &services, &l.own)
 	services.Go(func() { l.run(ctx) })
 	s.plan(ctx, &services, plan, engines, orderC)
 
@@ -156,6 +157,7 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 		children: engines.status,
 		identity: Status{Version: s.options.Version, PID: os.Getpid(), Driver: s.cfg.Clock.Driver},
 		ticked:   notifier.tick,
+		own:      newOwnership(s.cfg.Clock, s.record, kernel),
 	}
 }
 
@@ -201,6 +203,7 @@ func (l *loop) release() {
 
 // drain writes the last transitions of the children, which ended after the loop.
 func (l *loop) drain() {
+	l.own.flush(l.now(), true)
 	for {
 		select {
 		case ev := <-l.events:
