@@ -12,6 +12,8 @@ const (
 	nearEqual = 3.0
 	// fresherSD is by what factor an estimate must be surer than the reckoning to replace it.
 	fresherSD = 0.5
+	// seasoned is the number of samples from which an estimate says what the oscillator's wander is.
+	seasoned = 64
 )
 
 // target is what the clock follows: the estimate of the chosen source, or, where others are nearly as
@@ -28,6 +30,9 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	a.teacher = ""
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
 		a.model.adopt(v.est, false)
+	}
+	if !a.model.taught {
+		a.model.wander = max(v.est.WanderPPB, 0)
 	}
 	a.feed(members)
 	d.Combined = make([]sources.ID, len(members))
@@ -73,7 +78,7 @@ func (a *Arbiter) teach(r *round, v *view) {
 		a.meet(r)
 	}
 	a.teacher = v.ID
-	a.model.adopt(v.est, true)
+	a.model.adopt(v.est, v.est.Samples >= seasoned)
 }
 
 // meet forgets what the sources were of late where the reckoning itself is about to move.
