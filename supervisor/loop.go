@@ -139,29 +139,18 @@ func (l *loop) command(d arbiter.Decision) clock.TickInput {
 	return clock.TickInput{
 		Target: d.Target, Step: d.Step, Bound: d.Bound.Or(0),
 		Synchronised: d.Mode == arbiter.Locked || d.Mode == arbiter.Holdover,
-		TAIOffset:    l.taiOffset(d),
+		Leap:         d.Leap,
+		TAIOffset:    taiOffset(d),
 	}
 }
 
-// taiOffset is TAI - UTC where a followed grandmaster says it and the clock is locked to it.
-func (l *loop) taiOffset(d arbiter.Decision) sources.Optional[int] {
-	id, ok := d.Selected.Get()
-	if !ok || d.Mode != arbiter.Locked {
-		return sources.None[int]()
-	}
-	s, ok := l.roster.Find(id)
+// taiOffset is TAI - UTC in whole seconds, as the survivors have it.
+func taiOffset(d arbiter.Decision) sources.Optional[int] {
+	tai, ok := d.TAI.Get()
 	if !ok {
 		return sources.None[int]()
 	}
-	report, ok := s.Report.Get()
-	if !ok {
-		return sources.None[int]()
-	}
-	utc, ok := report.Quality.UTCOffset.Get()
-	if !ok {
-		return sources.None[int]()
-	}
-	return sources.Some(int(utc / time.Second))
+	return sources.Some(int(tai / time.Second))
 }
 
 func (l *loop) wrote(r clock.TickReport) {
