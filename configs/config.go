@@ -9,6 +9,7 @@ type Config struct {
 	PTP     PTP     `toml:"ptp"`
 	Paths   Paths   `toml:"paths"`
 	Process Process `toml:"process"`
+	Record  Record  `toml:"record"`
 	Log     Log     `toml:"log"`
 }
 
@@ -202,6 +203,18 @@ type Process struct {
 	// SampleTimeout: an engine that has answered nothing this long is restarted. An answer without a
 	// new sample counts, because chronyd's polls may be far apart. 0: never.
 	SampleTimeout Duration `toml:"sample_timeout"`
+}
+
+// Record configures the recording of inputs and decisions.
+type Record struct {
+	// Enabled records.
+	Enabled bool `toml:"enabled"`
+	// Dir holds the files. Default: recordings in StateDir.
+	Dir string `toml:"dir"`
+	// MaxSizeMiB is the compressed size at which the next file begins.
+	MaxSizeMiB int `toml:"max_size_mib"`
+	// Keep is how many files of that size are kept: older ones go.
+	Keep int `toml:"keep"`
 }
 
 // Log configures the log.

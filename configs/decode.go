@@ -34,6 +34,9 @@ func (d decoder) derive(c *Config) {
 	if c.Paths.StatusSocket == "" {
 		c.Paths.StatusSocket = strings.TrimSuffix(c.Paths.RunDir, "/") + "/status.sock"
 	}
+	if c.Record.Dir == "" {
+		c.Record.Dir = strings.TrimSuffix(c.Paths.StateDir, "/") + "/recordings"
+	}
 	if len(c.NTP.Allow) > 0 && !d.lines.has("ntp.port") {
 		c.NTP.Port = 123 // RFC 5905 7.2
 	}

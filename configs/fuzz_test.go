@@ -75,7 +75,7 @@ func checkErrors(t *testing.T, doc string, err error) {
 }
 
 func allStrings(c *Config) []string {
-	words := []string{c.NTP.Chronyd, c.NTP.User, c.NTP.KeyFile, c.PTP.PTP4L, c.PTP.User, c.Paths.RunDir, c.Paths.StateDir, c.Paths.StatusSocket}
+	words := []string{c.NTP.Chronyd, c.NTP.User, c.NTP.KeyFile, c.PTP.PTP4L, c.PTP.User, c.Paths.RunDir, c.Paths.StateDir, c.Paths.StatusSocket, c.Record.Dir}
 	words = append(append(words, c.NTP.Allow...), c.NTP.Extra...)
 	for _, s := range c.NTP.Servers {
 		words = append(append(words, s.Address), s.Options...)

@@ -100,7 +100,8 @@ func TestDefaults(t *testing.T) {
 			Grace: Duration(2 * time.Second), BackoffMin: Duration(500 * time.Millisecond), BackoffMax: Duration(30 * time.Second),
 			HealthyFor: Duration(time.Minute), SampleTimeout: Duration(time.Minute),
 		},
-		Log: Log{Level: "info", Format: "auto"},
+		Record: Record{Dir: "/var/lib/clockarbiter/recordings", MaxSizeMiB: 16, Keep: 8},
+		Log:    Log{Level: "info", Format: "auto"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

@@ -211,6 +211,10 @@ func hostRules() []Rule {
 		{Key: "process.backoff_max", Default: "30s", Limit: Durations{Min: 10 * time.Millisecond, Max: 24 * time.Hour}},
 		{Key: "process.healthy_for", Default: "60s", Limit: Durations{Min: 100 * time.Millisecond, Max: 24 * time.Hour}},
 		{Key: "process.sample_timeout", Default: "60s", Limit: Durations{Min: time.Second, Max: 24 * time.Hour, Zero: "never restart for it"}},
+		{Key: "record.enabled", Default: false},
+		{Key: "record.dir", Default: "", Limit: Form{"an absolute path without spaces", isPath}},
+		{Key: "record.max_size_mib", Default: int64(16), Limit: Ints{Min: 1, Max: 1024, Unit: "MiB"}},
+		{Key: "record.keep", Default: int64(8), Limit: Ints{Min: 2, Max: 1000, Unit: "files"}},
 		{Key: "log.level", Default: "info", Limit: OneOf{"debug", "info", "warn", "error"}},
 		{Key: "log.format", Default: "auto", Limit: OneOf{"auto", "text", "json"}},
 	}

@@ -19,6 +19,7 @@ type Entry struct {
 	Keyframe *Keyframe `json:"keyframe,omitempty"`
 	Update   *Update   `json:"update,omitempty"`
 	Order    *Order    `json:"order,omitempty"`
+	Expect   *Expect   `json:"expect,omitempty"`
 	Tick     *Tick     `json:"tick,omitempty"`
 	End      *End      `json:"end,omitempty"`
 }
@@ -70,6 +71,11 @@ type Order struct {
 	Thresholds arbiter.Config   `json:"thresholds"`
 }
 
+// Expect is what new sources are told of the rate of L from now on.
+type Expect struct {
+	Rate sources.Optional[sources.Rate] `json:"rate"`
+}
+
 // Tick is one arbitration.
 type Tick struct {
 	Number uint64 `json:"number"`
@@ -95,7 +101,7 @@ func (h Header) ID(number uint64) string { return fmt.Sprintf("%s-%d", h.Boot, n
 // members counts what an entry has; anything but 1 is no entry.
 func (e Entry) members() int {
 	n := 0
-	for _, there := range [...]bool{e.Header != nil, e.Keyframe != nil, e.Update != nil, e.Order != nil, e.Tick != nil, e.End != nil} {
+	for _, there := range [...]bool{e.Header != nil, e.Keyframe != nil, e.Update != nil, e.Order != nil, e.Expect != nil, e.Tick != nil, e.End != nil} {
 		if there {
 			n++
 		}

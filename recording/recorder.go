@@ -109,6 +109,13 @@ func (r *Recorder) Order(plan []roster.Planned, thresholds arbiter.Config) {
 	}
 }
 
+// Expect records what new sources are told from now on.
+func (r *Recorder) Expect(rate sources.Optional[sources.Rate]) {
+	if r != nil {
+		r.put(Entry{Expect: &Expect{Rate: rate}})
+	}
+}
+
 // Tick records a decision with its input; applied tells that the writer may act on it. Neither is
 // changed by anybody from now on.
 func (r *Recorder) Tick(in arbiter.Input, d arbiter.Decision, applied bool) {

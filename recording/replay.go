@@ -132,7 +132,7 @@ func (k *Keyframe) restore() (*arbiter.Arbiter, *roster.Roster, error) {
 	return a, r, nil
 }
 
-// play feeds an update or an order, as the control loop did.
+// play feeds what is no tick, as the control loop did.
 func play(a *arbiter.Arbiter, r *roster.Roster, e Entry) {
 	switch {
 	case e.Update != nil:
@@ -140,6 +140,8 @@ func play(a *arbiter.Arbiter, r *roster.Roster, e Entry) {
 	case e.Order != nil:
 		r.Replan(e.Order.Plan)
 		a.Configure(e.Order.Thresholds)
+	case e.Expect != nil:
+		r.Expect(e.Expect.Rate)
 	}
 }
 

@@ -30,6 +30,7 @@ const (
 	MessageOwnership        MessageID = "5d3c0f8a7be94b0f9c4b5c1c6a2f8e11"
 	MessageRivals           MessageID = "c1b0a4a5e7f24d6a8f0d8a64f3a90b27"
 	MessageKernelMove       MessageID = "8e6f2f0f4c7a4e0b9a3a5d8f0c1b7d43"
+	MessageNotRecorded      MessageID = "5d1b9a6de30f4f3f9c52c1ad7c0be8e4"
 	MessageWriterError      MessageID = "f72e802725d045b983e68d57bbb314dd"
 	MessageReloaded         MessageID = "70eb2f5937a94c06a9eb47b1d0dd4e14"
 	MessageReloadRefused    MessageID = "c0f6ba3ce7f34fd3b93bb8cf3b1a6d37"

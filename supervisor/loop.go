@@ -10,6 +10,7 @@ import (
 	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
+	"clockarbiter/recording"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/process"
 )
@@ -24,6 +25,7 @@ type loop struct {
 	arbiter    *arbiter.Arbiter
 	discipline *clock.Discipline
 	record     recorder
+	tape       *recording.Recorder // nil: nothing is recorded
 	log        *slog.Logger
 
 	updates <-chan sources.Update
@@ -37,6 +39,8 @@ type loop struct {
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
 	own      ownership
+	// decided is told each decision, for the next run; it must not block. Nil: nobody is.
+	decided func(arbiter.Decision)
 
 	state loopState
 }
@@ -82,12 +86,15 @@ func (l *loop) run(ctx context.Context) {
 func (l *loop) adopt(o order) {
 	l.plan = o.plan
 	l.arbiter.Configure(o.arbiter)
+	l.tape.Order(l.plan.roster(), o.arbiter)
 	l.roster.Replan(l.plan.roster())
 }
 
 // take feeds an update to the trackers.
 func (l *loop) take(u sources.Update) {
-	for _, j := range l.roster.Take(l.now(), u) {
+	now := l.now()
+	l.tape.Update(now, u)
+	for _, j := range l.roster.Take(now, u) {
 		switch {
 		case j.Stranger:
 			l.log.Warn("sample of a source that is not configured", "source", j.Sample.Source)
@@ -103,20 +110,24 @@ func (l *loop) take(u sources.Update) {
 // tick decides and steers once.
 func (l *loop) tick(at time.Time) {
 	l.keepTime(at)
+	l.tape.Keyframe(l.arbiter, l.roster)
 	reading, err := l.guard()
 	if err != nil {
 		l.writerFailed(err)
 		return
 	}
 	in := l.roster.Input(reading.At, reading.Offset)
-	decision := l.own.permit(l.arbiter.Step(in))
+	free := l.arbiter.Step(in)
+	decision := l.own.permit(free)
 	report, err := l.discipline.Tick(l.own.restrain(l.command(decision)))
+	l.tape.Tick(in, free, report.Applied && free.Step == decision.Step)
 	if err != nil {
 		l.writerFailed(err)
 	} else {
 		l.wrote(report)
 	}
 	l.note(decision, report)
+	l.remember(decision)
 	l.publish(in, decision, report)
 }
 

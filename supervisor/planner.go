@@ -150,6 +150,7 @@ func needsRestart(old, wanted *configs.Config) error {
 	a.Step, b.Step = configs.Step{}, configs.Step{}
 	add("a key of [clock] outside of [clock.step]", a == b)
 	add("a key of [paths]", old.Paths == wanted.Paths)
+	add("a key of [record]", old.Record == wanted.Record)
 	add("a key of [log]", old.Log == wanted.Log)
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"time"
 
+	"clockarbiter/recording"
 	"clockarbiter/sources"
 )
 
@@ -25,6 +26,8 @@ type Status struct {
 	Sources  []SourceStatus               `json:"sources"`
 	Children []ChildStatus                `json:"children"`
 	Loop     LoopStatus                   `json:"loop"`
+	// Recording is empty where nothing is recorded.
+	Recording recording.Stats `json:"recording"`
 
 	Ownership OwnershipStatus `json:"ownership"`
 }

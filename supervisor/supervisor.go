@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"clockarbiter/arbiter"
+	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
@@ -74,6 +75,9 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	engines, orderC := s.newFleet(updates, events), make(chan order)
 	l := s.newLoop(plan, engines, updates, events)
 	l.orders = orderC
+	kept := newContinuity(s.cfg.Paths.StateDir, s.record, s.options.Log)
+	l.decided = kept.note
+	l.resume(kept.load())
 	var services sync.WaitGroup
 	serve := func(run func(context.Context) error) {
 		services.Go(func() {
@@ -87,7 +91,10 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	serve((&controlServer{path: filepath.Join(s.cfg.Paths.RunDir, controlSocket), reload: s.Reload, log: s.options.Log}).run)
 	s.record.started(fmt.Sprintf("clockarbiter %s started: driver %s, %d engine(s), %d configured source(s)", s.options.Version, s.cfg.Clock.Driver, len(plan.Children), len(plan.Sources)))
 	s.own(ctx, &services, &l.own)
+	stopRecording := s.startRecording(l)
+	defer stopRecording()
 	services.Go(func() { l.run(ctx) })
+	services.Go(func() { kept.run(ctx) })
 	s.plan(ctx, &services, plan, engines, orderC)
 
 	<-ctx.Done()
@@ -148,7 +155,7 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 	kernel, virtual := s.kernel()
 	notifier := &readiness{notify: s.notify}
 	return &loop{
-		plan: plan, interval: s.cfg.Clock.Interval.Std(), now: s.host.Now,
+		plan: plan, roster: roster.New(plan.roster()), interval: s.cfg.Clock.Interval.Std(), now: s.host.Now,
 		arbiter: arbiter.New(arbiterConfig(s.cfg)),
 		discipline: clock.NewDiscipline(kernel, clock.DisciplineOptions{
 			Interval: s.cfg.Clock.Interval.Std(), MaxSlewPPM: s.cfg.Clock.MaxSlewPPM, MaxFrequencyPPM: s.cfg.Clock.MaxFrequencyPPM,
