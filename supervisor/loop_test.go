@@ -13,6 +13,7 @@ import (
 	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
+	"clockarbiter/configs"
 	"clockarbiter/sources"
 )
 
@@ -20,6 +21,7 @@ import (
 // grows by 10 ppm.
 type rig struct {
 	*loop
+	cfg     *configs.Config
 	journal *memoryJournal
 	virtual *clock.Virtual
 	at      timescale.Instant
@@ -51,7 +53,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	cfg := parse(t, rigConfig)
 	r := &rig{
-		journal: &memoryJournal{}, start: 1_790_000_000_000_000_000, rng: rand.New(rand.NewPCG(1, 2)),
+		cfg: cfg, journal: &memoryJournal{}, start: 1_790_000_000_000_000_000, rng: rand.New(rand.NewPCG(1, 2)),
 		lie: map[sources.ID]time.Duration{}, silent: map[sources.ID]bool{},
 	}
 	r.at = r.start

@@ -15,6 +15,10 @@ import (
 // somebody who attaches a debugger and lets go at once.
 const stoppedFor = 3 * time.Second
 
+// loopShare: a silent child that used more than this part of a processor, one in so many, does not hang
+// but loops. A healthy one uses far less than a hundredth.
+const loopShare = 10
+
 // clockTick is the unit of CPU times in /proc/PID/stat: USER_HZ is 100 on every Linux (time(7)).
 const clockTick = 10 * time.Millisecond
 
@@ -99,7 +103,7 @@ func (e *engine) effort(pid int, silence time.Duration) string {
 	used := u.cpu - e.usage.cpu
 	e.mu.Unlock()
 	word := "it hangs"
-	if used > silence/2 {
+	if used > silence/loopShare {
 		word = "it loops"
 	}
 	return fmt.Sprintf(", in which it used %s of processor time: %s", max(0, used), word)
