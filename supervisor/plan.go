@@ -103,16 +103,6 @@ func NewPlan(cfg *configs.Config, facts Facts) Plan {
 	return p
 }
 
-// OptionsFor returns the options of a source, by its own name or by its pool's.
-func (p Plan) OptionsFor(id sources.ID) (PlannedSource, bool) {
-	for _, s := range p.Sources {
-		if s.ID == id || s.Pool && strings.HasPrefix(string(id), string(s.ID)+"/") {
-			return s, true
-		}
-	}
-	return PlannedSource{}, false
-}
-
 // port is an interface as it was found.
 type port struct {
 	name  string
