@@ -322,7 +322,7 @@ func (b *bank) summarise() {
 		if p <= negligible {
 			continue
 		}
-		r := max(m.scale[0], m.scale[1]) // the scale is an estimate itself, and the spread a promise
+		r := m.noise()
 		d0, d1 := m.phase-s.phase, m.freq-s.freq
 		s.p00 += p * (m.p00*r + d0*d0)
 		s.p01 += p * (m.p01*r + d0*d1)

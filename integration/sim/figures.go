@@ -185,7 +185,7 @@ func (c *contest) ratio(name string, must float64) Figure {
 // sample after it to the 240th.
 func changeFigures(e Effort) ([]Figure, error) {
 	var out []Figure
-	const middle = 20 * time.Minute
+	const middle = 15 * time.Minute
 	for _, change := range []Fault{
 		{Kind: FaultWander, Value: 10}, {Kind: FaultWander, Value: 0.1},
 		{Kind: FaultNoise, Value: 10}, {Kind: FaultNoise, Value: 0.1},
@@ -221,8 +221,8 @@ func fastFigures(e Effort) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, phase := range []time.Duration{0, 437 * time.Millisecond} {
-		for _, hz := range []int{8, 16} {
+	for _, hz := range []int{8, 16} {
+		for _, phase := range []time.Duration{0, 437 * time.Millisecond}[:min(int(e.Seeds), 2)] {
 			often, err := heldRMS(e, length, time.Second/time.Duration(hz), phase)
 			if err != nil {
 				return nil, err

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 2, "runs of each scenario of the benchmark; docs/benchmark.md has 20")
-	hours = flag.Float64("hours", 1, "length of the steady scenarios of the benchmark; docs/benchmark.md has 4")
+	seeds = flag.Uint64("seeds", 1, "runs of each scenario of the benchmark; docs/benchmark.md has 20")
+	hours = flag.Float64("hours", 0.5, "length of the steady scenarios of the benchmark; docs/benchmark.md has 4")
 	table = flag.String("table", "", "write the benchmark's table to this file")
 )
 
