@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -35,7 +36,7 @@ func (p proc) add(pid, parent int, name, caps, command, cgroup, uidMap string) {
 
 func (p proc) scan(t *testing.T, self int) []Suspect {
 	t.Helper()
-	found, err := Scanner{Proc: fstest.MapFS(p), Self: self}.Scan(t.Context())
+	found, err := Scanner{Proc: fstest.MapFS(p), Owners: []int{self}}.Scan(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,10 +153,10 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	cancel()
 	p := proc{}
 	p.add(7, 1, "chronyd", timeOnly, "chronyd", "", hostMap)
-	if _, err := (Scanner{Proc: fstest.MapFS(p), Self: 1}).Scan(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := (Scanner{Proc: fstest.MapFS(p), Owners: []int{1}}).Scan(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := (Scanner{Proc: os.DirFS("/nonexistent"), Self: 1}).Scan(t.Context()); !errors.Is(err, os.ErrNotExist) {
+	if _, err := (Scanner{Proc: os.DirFS("/nonexistent"), Owners: []int{1}}).Scan(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without /proc: %v", err)
 	}
 }
@@ -169,7 +170,7 @@ func TestScanOfThisHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, x := range found {
-		if x.PID == s.Self {
+		if slices.Contains(s.Owners, x.PID) {
 			t.Error("suspects itself")
 		}
 	}

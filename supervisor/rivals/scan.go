@@ -21,12 +21,12 @@ const (
 type Scanner struct {
 	// Proc is the /proc to look at.
 	Proc fs.FS
-	// Self is the owner's pid: it and its descendants are no rivals.
-	Self int
+	// Owners are the pids of the clock's owner: they and their descendants are no rivals.
+	Owners []int
 }
 
 // NewScanner returns a scanner of this host's /proc on behalf of this process.
-func NewScanner() Scanner { return Scanner{Proc: os.DirFS("/proc"), Self: os.Getpid()} }
+func NewScanner() Scanner { return Scanner{Proc: os.DirFS("/proc"), Owners: []int{os.Getpid()}} }
 
 // Scan returns the suspects, the likeliest first. Processes that end meanwhile, or that this process may
 // not look at, are left out. The error is that /proc cannot be listed, or the context's; what was found
@@ -51,7 +51,7 @@ func (s Scanner) Scan(ctx context.Context) ([]Suspect, error) {
 			found = append(found, suspect)
 		}
 	}
-	found = slices.DeleteFunc(found, func(x Suspect) bool { return descends(parents, x.PID, s.Self) })
+	found = slices.DeleteFunc(found, func(x Suspect) bool { return descends(parents, x.PID, s.Owners) })
 	rank(found)
 	return found, err
 }
@@ -113,10 +113,10 @@ func (s Scanner) read(name string) ([]byte, error) {
 	return text, nil
 }
 
-// descends reports whether pid is ancestor or comes from it.
-func descends(parents map[int]int, pid, ancestor int) bool {
+// descends reports whether pid is one of the ancestors or comes from one.
+func descends(parents map[int]int, pid int, ancestors []int) bool {
 	for range len(parents) + 1 {
-		if pid == ancestor {
+		if slices.Contains(ancestors, pid) {
 			return true
 		}
 		parent, ok := parents[pid]
