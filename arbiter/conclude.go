@@ -13,6 +13,7 @@ func (a *Arbiter) conclude(r *round, d *Decision) {
 	a.number++
 	d.Number, d.Mode, d.Selected = a.number, a.mode, a.selected
 	d.Rule, d.Reason, d.Change = r.rule, r.reason, r.changes()
+	d.Timers = a.running(r)
 	d.Verdicts = make([]Verdict, len(r.views))
 	for i := range r.views {
 		v := &r.views[i]

@@ -163,6 +163,8 @@ type Decision struct {
 	Agreement []sources.ID
 	// Change says what would change the decision, for a person.
 	Change string
+	// Timers are the waits that are running.
+	Timers []Timer
 	// Faults lists the named faults that hold now, sorted by name and source.
 	Faults []Fault
 	// Events lists the transitions since the previous decision, none in steady state.
