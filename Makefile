@@ -20,10 +20,10 @@ real := ./integration/namespaces ./integration/e2e
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check build lint fmt vet race real fuzz tools root clean
+.PHONY: help demo test check build lint fmt vet race real fuzz tools root clean test-vm vm-setup
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: root ## two minutes: one ptp4l, three chronyd, the arbiter, and what goes wrong between them (root)
 	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv
@@ -54,6 +54,13 @@ race:
 # One package at a time: these measure clocks to microseconds, and a busy neighbour is noise.
 real: root build ## only the tests with real daemons in namespaces (root)
 	$(GO) test -race -count=1 -p 1 -timeout 5m $(real)
+
+test-vm: vm-setup ## a whole host in a virtual machine: kernel clock, PHCs, systemd, Ansible (root, minutes)
+	CLOCKARBITER_VM=1 $(GO) test -count=1 -v -timeout 40m ./integration/vm
+
+vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbiter (once, 12 minutes)
+	@integration/vm/setup/qemu.sh make
+	@integration/vm/setup/guest.sh make
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for package in $$($(GO) list ./...); do \

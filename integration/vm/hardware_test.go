@@ -1,6 +1,7 @@
 package vm_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -46,34 +47,131 @@ minpoll = 0
 maxpoll = 2
 `
 
-// TestHardwarePTP: ptp4l disciplines the PHC, clockarbiter the kernel clock; what the kernel then
-// says of its clock is read by another program.
-func TestHardwarePTP(t *testing.T) {
+// The limits of the true error in virtual time.
+const (
+	byPHC = time.Microsecond
+	byNTP = 10 * time.Microsecond
+	// lied is what a source that lies may do to the clock before it is found out.
+	lied = 40 * time.Microsecond
+	// named is how soon it is found out.
+	named = 3 * time.Second
+)
+
+// ordinary is the world of most tests: a host that is 10 ms and 25 ppm slow.
+var ordinary = vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3}
+
+// locked is a host in the world of these options, locked to this source.
+func locked(t *testing.T, o vm.WorldOptions, toml, source string) (*vm.Guest, vm.World, vm.Host) {
+	t.Helper()
 	g := vm.Start(t, vm.Virtual)
-	w := vm.NewWorld(t, g, vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3})
-	h := vm.Install(t, g, hardwareA+threeNTP)
+	w := vm.NewWorld(t, g, o)
+	h := vm.Install(t, g, toml)
 	w.StartTrace(t, 250*time.Millisecond)
 	h.Start(t)
-	h.Await(t, "locked to hardware PTP", 90*time.Second, vm.Following("ptp"))
-	g.Sleep(t, 30*time.Second)
-	t.Log("start: ", w.CollectTrace(t))
-	trace := w.Measure(t, time.Minute)
-	t.Log("locked:", trace)
-	t.Log(g.Run(t, "clockarbiter status"))
-	if rms := trace.RMS(); rms > time.Microsecond {
-		t.Errorf("RMS of the true error %v, want 1 us at most", rms)
-	}
-	kernelAgrees(t, g, h.Status(t))
+	h.Await(t, "locked to "+source, 2*time.Minute, vm.Following(source))
+	trace := w.CollectTrace(t)
+	within, _ := trace.Within(byPHC)
+	t.Logf("start: %v; within %v after %v", trace, byPHC, within)
+	g.Sleep(t, 20*time.Second)
+	return g, w, h
 }
 
-func kernelAgrees(t *testing.T, g *vm.Guest, st supervisor.Status) {
+func atMost(t *testing.T, what string, got, limit time.Duration) {
 	t.Helper()
-	k := g.Kernel(t)
-	t.Log(k)
-	if k["status"]&0x40 != 0 {
-		t.Errorf("kernel status %#x has STA_UNSYNC", k["status"])
+	t.Logf("%s: %v", what, got)
+	if got > limit {
+		t.Errorf("%s: %v, want %v at most", what, got, limit)
 	}
-	if ppb := float64(k["frequency"]) * 1000 / 65536; ppb < st.Clock.FreqPPB-100 || ppb > st.Clock.FreqPPB+100 {
-		t.Errorf("kernel frequency %.0f ppb, status says %.0f ppb", ppb, st.Clock.FreqPPB)
+}
+
+// TestHardwarePTP: ptp4l disciplines the PHC, clockarbiter the kernel clock. Then the grandmaster
+// dies, and comes back.
+func TestHardwarePTP(t *testing.T) {
+	g, w, h := locked(t, ordinary, hardwareA+threeNTP, "ptp:enp2s0")
+	trace := w.Measure(t, time.Minute)
+	t.Log("locked:", trace)
+	atMost(t, "RMS of the true error", trace.RMS(), byPHC)
+
+	w.StartTrace(t, 250*time.Millisecond)
+	w.A().Kill(t)
+	h.Await(t, "locked to NTP", 30*time.Second, vm.Following("ntp"))
+	g.Sleep(t, time.Minute)
+	trace = w.CollectTrace(t)
+	t.Log("grandmaster dead:", trace)
+	atMost(t, "true error after the grandmaster's death", trace.Max(), byNTP)
+
+	w.StartTrace(t, 250*time.Millisecond)
+	w.A().Start(t)
+	h.Await(t, "locked to PTP again", 90*time.Second, vm.Following("ptp"))
+	g.Sleep(t, 10*time.Second)
+	trace = w.CollectTrace(t)
+	t.Log("grandmaster back:", trace)
+	atMost(t, "true error at the grandmaster's return", trace.Max(), byNTP)
+	if n := trace.Steps(); n != 0 {
+		t.Errorf("%d steps at the grandmaster's return", n)
 	}
+}
+
+// TestGrandmasterLies: what the one PTP grandmaster says becomes wrong while three NTP servers know
+// better.
+func TestGrandmasterLies(t *testing.T) {
+	_, w, h := locked(t, ordinary, hardwareB+threeNTP, "ptp:enp4s0")
+	for _, tc := range []struct {
+		name       string
+		tell, mend func()
+	}{
+		{"1 ms", func() { w.B().Lie(t, time.Millisecond) }, func() { w.B().Lie(t, -time.Millisecond) }},
+		{"15 ms", func() { w.B().Lie(t, 15*time.Millisecond) }, func() { w.B().Lie(t, -15*time.Millisecond) }},
+		{"37 s: UTC served as TAI", func() { w.B().Lie(t, -vm.UTCOffset) }, func() { w.B().Lie(t, vm.UTCOffset) }},
+		{"UTC offset of 36 s", func() { w.B().Advertise(t, vm.Settings{UTCOffset: 36}) }, func() { w.B().Advertise(t, vm.Settings{}) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w.StartTrace(t, 100*time.Millisecond)
+			tc.tell()
+			h.Await(t, "off the liar", named+time.Second, func(st supervisor.Status) bool { return !vm.Following("ptp")(st) })
+			h.Await(t, "locked to NTP", 30*time.Second, vm.Following("ntp"))
+			st := h.Await(t, "naming the liar", 30*time.Second, func(st supervisor.Status) bool { return state(st, "ptp") == "falseticker" })
+			t.Log(reason(st, "ptp"))
+			tc.mend()
+			h.Await(t, "locked to PTP again", 2*time.Minute, vm.Following("ptp"))
+			trace := w.CollectTrace(t)
+			t.Log(trace)
+			atMost(t, "true error", trace.Max(), lied)
+		})
+	}
+}
+
+// TestLinkDown: the driver resets the PHC to CLOCK_REALTIME, which is UTC, when the port comes up again:
+// 37 s off.
+func TestLinkDown(t *testing.T) {
+	g, w, h := locked(t, ordinary, hardwareA+threeNTP, "ptp:enp2s0")
+	w.StartTrace(t, 100*time.Millisecond)
+	g.Run(t, "ip link set enp2s0 down; sleep 5; ip link set enp2s0 up")
+	h.Await(t, "locked to NTP", 30*time.Second, vm.Following("ntp"))
+	h.Await(t, "locked to PTP again", 2*time.Minute, vm.Following("ptp"))
+	g.Sleep(t, 20*time.Second)
+	trace := w.CollectTrace(t)
+	t.Log(trace)
+	atMost(t, "true error over the reset of the PHC", trace.Max(), lied)
+	if n := trace.Steps(); n != 0 {
+		t.Errorf("%d steps", n)
+	}
+}
+
+func state(st supervisor.Status, prefix string) string {
+	for _, s := range st.Sources {
+		if strings.HasPrefix(string(s.ID), prefix) {
+			return s.State
+		}
+	}
+	return ""
+}
+
+func reason(st supervisor.Status, prefix string) string {
+	for _, s := range st.Sources {
+		if strings.HasPrefix(string(s.ID), prefix) {
+			return s.Reason
+		}
+	}
+	return ""
 }
