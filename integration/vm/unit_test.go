@@ -1,0 +1,133 @@
+package vm_test
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"clockarbiter/integration/vm"
+	"clockarbiter/supervisor"
+)
+
+// property of the unit, as systemctl show prints it.
+func property(t *testing.T, g *vm.Guest, name string) string {
+	t.Helper()
+	return strings.TrimSpace(g.Run(t, "systemctl show --value -p "+name+" clockarbiter"))
+}
+
+func active(t *testing.T, g *vm.Guest, unit string) string {
+	t.Helper()
+	return strings.TrimSpace(g.Run(t, "systemctl is-active "+unit+" || true"))
+}
+
+func synchronised(t *testing.T, g *vm.Guest) string {
+	t.Helper()
+	return strings.TrimSpace(g.Run(t, "timedatectl show --value -p NTPSynchronized"))
+}
+
+// TestReadiness: time-sync.target waits for a clock that is right, and for nothing less.
+func TestReadiness(t *testing.T) {
+	g := vm.Start(t, vm.Virtual)
+	w := vm.NewWorld(t, g, ordinary)
+	for n := range 3 {
+		w.StopServing(t, n+1)
+	}
+	h := vm.Install(t, g, threeNTP)
+	g.Run(t, "systemctl enable -q clockarbiter clockarbiter-wait-sync; systemctl start --no-block clockarbiter clockarbiter-wait-sync")
+	g.Sleep(t, 20*time.Second)
+	if a, s := active(t, g, "time-sync.target"), synchronised(t, g); a != "inactive" || s != "no" {
+		t.Errorf("without a source: time-sync.target %s, NTPSynchronized %s", a, s)
+	}
+	for n := range 3 {
+		w.Serve(t, n+1)
+	}
+	h.Await(t, "locked", 2*time.Minute, vm.Locked)
+	g.Sleep(t, 5*time.Second)
+	if a, s := active(t, g, "time-sync.target"), synchronised(t, g); a != "active" || s != "yes" {
+		t.Errorf("locked: time-sync.target %s, NTPSynchronized %s\n%s", a, s,
+			g.Run(t, "systemctl status -l --no-pager clockarbiter-wait-sync || true"))
+	}
+	if ntp := strings.TrimSpace(g.Run(t, "timedatectl show --value -p NTP")); ntp != "yes" {
+		t.Errorf("timedatectl: NTP=%s, want yes: it does not know the unit", ntp)
+	}
+}
+
+// TestUnit is the life of the unit under systemd, on a clock that stays right throughout.
+func TestUnit(t *testing.T) {
+	g, w, h := locked(t, ordinary, threeNTP, "ntp")
+	freq := g.Kernel(t)["frequency"]
+	w.StartTrace(t, 250*time.Millisecond)
+
+	t.Run("analyze", func(t *testing.T) {
+		if out := g.Run(t, "systemd-analyze verify /usr/lib/systemd/system/clockarbiter*.service 2>&1 || true"); strings.Contains(out, "clockarbiter") {
+			t.Errorf("systemd-analyze verify: %s", out)
+		}
+		out := g.Run(t, "systemd-analyze security --no-pager clockarbiter.service | grep 'Overall exposure'")
+		fields := strings.Fields(out[strings.Index(out, "service:"):])
+		if level, err := strconv.ParseFloat(fields[1], 64); err != nil || level > 2.5 {
+			t.Errorf("exposure %q (%v), want 2.5 at most", out, err)
+		}
+		t.Log(strings.TrimSpace(out))
+	})
+	t.Run("journal", func(t *testing.T) {
+		entries := h.Journal(t, supervisor.MessageModeChanged)
+		if len(entries) == 0 {
+			t.Fatal("no entry of a change of mode")
+		}
+		for _, field := range []string{"DECISION_ID", "RULE", "FROM", "TO", "REASON", "OFFSET_NS", "SELECTED"} {
+			if entries[len(entries)-1][field] == "" {
+				t.Errorf("entry %v has no %s", entries[len(entries)-1], field)
+			}
+		}
+		out := g.Run(t, "journalctl --no-pager -x -u clockarbiter MESSAGE_ID="+string(supervisor.MessageModeChanged))
+		if want := "Subject: The clock is now locked, it was acquiring"; !strings.Contains(out, want) {
+			t.Errorf("journalctl -x lacks %q:\n%s", want, out)
+		}
+	})
+	t.Run("reload", func(t *testing.T) {
+		pid := property(t, g, "MainPID")
+		h.Configure(t, threeNTP+"\n[arbiter]\nlock_threshold = \"20us\"\n")
+		g.Run(t, "systemctl reload clockarbiter")
+		if property(t, g, "MainPID") != pid {
+			t.Error("reload restarted the service")
+		}
+		h.Configure(t, threeNTP+"\n[arbiter]\nlock_treshold = \"20us\"\n")
+		if out, status, err := g.Try("systemctl reload clockarbiter"); err != nil || status == 0 {
+			t.Errorf("a reload of a misspelt configuration succeeded: %s %v", out, err)
+		}
+		if a := active(t, g, "clockarbiter"); a != "active" || property(t, g, "MainPID") != pid {
+			t.Errorf("a refused reload left the service %s", a)
+		}
+		h.Configure(t, threeNTP)
+		g.Run(t, "systemctl reload clockarbiter")
+	})
+	for _, tc := range []struct{ name, do string }{
+		{"restart", "systemctl restart clockarbiter"},
+		{"SIGKILL", "systemctl kill -s KILL --kill-whom=main clockarbiter; sleep 5"},
+		{"watchdog", "kill -STOP $(systemctl show --value -p MainPID clockarbiter); sleep 25"},
+		{"conflict", "systemctl start chrony; sleep 1; systemctl is-active clockarbiter && exit 1; systemctl start clockarbiter; systemctl is-active chrony && exit 1; true"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pid := property(t, g, "MainPID")
+			g.Run(t, tc.do)
+			if now := property(t, g, "MainPID"); now == pid || now == "0" {
+				t.Errorf("main process %s, was %s\n%s", now, pid, h.Tail(t))
+			}
+			h.Await(t, "locked again", time.Minute, vm.Locked)
+			if n := strings.TrimSpace(g.Run(t, "pgrep -xc chronyd")); n != "1" && n != "2" {
+				t.Errorf("%s chronyd processes:\n%s", n, g.Run(t, "ps axf"))
+			}
+		})
+	}
+	trace := w.CollectTrace(t)
+	t.Log(trace)
+	atMost(t, "true error through all of it", trace.Max(), lied)
+	if n := trace.Steps(); n != 0 {
+		t.Errorf("%d steps", n)
+	}
+	if now := g.Kernel(t)["frequency"]; math.Abs(float64(now-freq))*1000/65536 > 300 {
+		t.Errorf("frequency %d, was %d", now, freq)
+	}
+}
