@@ -24,6 +24,7 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 	}
 	st.Children = l.children()
 	st.Loop = l.state.status
+	st.Newest = l.newest(in, d, r)
 	st.Recording = l.tape.Stats()
 	st.Ownership = l.own.status()
 	l.latest.Store(&st)

@@ -78,6 +78,9 @@ func entryOf(d arbiter.Decision, ev arbiter.Event) Entry {
 		}
 	}
 	set("SOURCE", string(ev.Source))
+	if ev.Kind == arbiter.FaultRaised {
+		set("ADVICE", Advice(ev.To))
+	}
 	set("FROM", ev.From)
 	set("TO", ev.To)
 	if o, ok := ev.Offset.Get(); ok {

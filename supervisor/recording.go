@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"clockarbiter/arbiter"
 	"clockarbiter/arbiter/roster"
+	"clockarbiter/clock"
 	"clockarbiter/configs"
 	"clockarbiter/recording"
+	"clockarbiter/sources"
 )
 
 // roster is the plan as far as the arbitration is concerned.
@@ -21,6 +24,14 @@ func (p Plan) roster() []roster.Planned {
 // Arbitration is a configuration as far as the arbitration is concerned, for what-if.
 func Arbitration(cfg *configs.Config) recording.Other {
 	return recording.Other{Plan: NewPlan(cfg, Facts{}).roster(), Thresholds: arbiterConfig(cfg)}
+}
+
+// newest is what `clockarbiter why` explains.
+func (l *loop) newest(in arbiter.Input, d arbiter.Decision, r clock.TickReport) recording.Found {
+	in.Candidates, d.Target = nil, sources.None[sources.Estimate]()
+	return recording.Found{
+		ID: l.record.id(d), Kind: recording.KindOf(d), Applied: r.Applied, Input: in, Decision: d, Until: in.Now,
+	}
 }
 
 // startRecording records what the loop is given and decides, where it is configured. A directory that

@@ -26,6 +26,9 @@ type Status struct {
 	Sources  []SourceStatus               `json:"sources"`
 	Children []ChildStatus                `json:"children"`
 	Loop     LoopStatus                   `json:"loop"`
+	// Newest is the newest decision in full, but for what Sources and Clock say already: the
+	// candidates and the target.
+	Newest recording.Found `json:"newest"`
 	// Recording is empty where nothing is recorded.
 	Recording recording.Stats `json:"recording"`
 
