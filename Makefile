@@ -16,7 +16,7 @@ export CLOCKARBITER_TOOLS := $(tools_dir)
 export PATH := $(tools_dir)/usr/sbin:$(tools_dir)/usr/bin:$(PATH):/usr/sbin:/sbin:/usr/local/go/bin
 
 # The packages that need root, namespaces or quiet: they run alone, after all others.
-real := ./integration/namespaces ./integration/e2e
+real := ./integration/namespaces ./integration/e2e ./integration/faults
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -49,7 +49,7 @@ vet:
 	$(GO) vet ./...
 
 race:
-	$(GO) test -race $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e)$$')
+	$(GO) test -race $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults)$$')
 
 # One package at a time: these measure clocks to microseconds, and a busy neighbour is noise.
 real: root build ## only the tests with real daemons in namespaces (root)
