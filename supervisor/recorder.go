@@ -92,11 +92,11 @@ func entryOf(d arbiter.Decision, ev arbiter.Event) Entry {
 	if s, ok := d.Selected.Get(); ok {
 		set("SELECTED", string(s))
 	}
-	return Entry{Message: sentence(ev), Priority: priority, ID: id, Fields: fields}
+	return Entry{Message: Sentence(ev), Priority: priority, ID: id, Fields: fields}
 }
 
-// sentence says what happened to somebody who does not know the code.
-func sentence(ev arbiter.Event) string {
+// Sentence says what happened to somebody who does not know the code.
+func Sentence(ev arbiter.Event) string {
 	var s string
 	switch ev.Kind {
 	case arbiter.ModeChanged:
