@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/BurntSushi/toml"
 
@@ -202,9 +203,8 @@ func (s Scenario) check() []error {
 	if s.Settle < 0 || s.Settle > s.Duration {
 		complain("settle %v: want 0 to the duration", s.Settle)
 	}
-	if s.Clock.Interval < 0 || s.Clock.MaxSlewPPM < 0 || s.Clock.MaxFrequencyPPM < 0 {
-		complain("clock: want no negative value")
-	}
+	errs = append(errs, s.Clock.check()...)
+	errs = append(errs, s.Oscillator.check()...)
 	names := map[sources.ID]bool{"": true}
 	for i, src := range s.Sources {
 		if names[src.ID] {
@@ -225,8 +225,57 @@ func (s Scenario) check() []error {
 	return errs
 }
 
-// maxDuration is a month: longer runs would only be refused later, for want of memory.
-const maxDuration = Duration(31 * 24 * 3600 * 1_000_000_000)
+const (
+	// maxDuration is a month: longer runs would only be refused later, for want of memory.
+	maxDuration = Duration(31 * 24 * 3600 * 1_000_000_000)
+	// maxRatePPB is the largest believable rate: L never runs backwards.
+	maxRatePPB = 1e7
+	// maxValue is the largest of other values, in ns or as a factor.
+	maxValue = 1e12
+)
+
+// within reports whether v is a number of at most that magnitude.
+func within(v, limit float64) bool { return v >= -limit && v <= limit }
+
+// sane reports whether every duration is within maxDuration either way.
+func sane(durations ...Duration) bool {
+	for _, d := range durations {
+		if d < -maxDuration || d > maxDuration {
+			return false
+		}
+	}
+	return true
+}
+
+func (c ClockSpec) check() []error {
+	var errs []error
+	if c.Interval != 0 && (c.Interval < Duration(10_000_000) || c.Interval > Duration(60_000_000_000)) {
+		errs = append(errs, fmt.Errorf("clock interval %v: want 10ms to 1m", c.Interval))
+	}
+	if !(c.MaxSlewPPM >= 0 && c.MaxSlewPPM <= 500) || !(c.MaxFrequencyPPM >= 0 && c.MaxFrequencyPPM <= 500) {
+		errs = append(errs, errors.New("clock: max_slew_ppm and max_frequency_ppm want 0 to 500"))
+	}
+	if !sane(c.Offset) {
+		errs = append(errs, fmt.Errorf("clock offset %v: want at most %v", c.Offset, maxDuration))
+	}
+	return errs
+}
+
+func (o OscillatorSpec) check() []error {
+	t := o.Temperature
+	kelvin := t.AmplitudeKelvin
+	ok := sane(o.Offset, t.Period) && within(o.FrequencyPPB, maxRatePPB) && within(o.WhiteFM, maxValue) &&
+		within(o.FlickerFM, maxRatePPB) && within(o.RandomWalkFM, 1e-3) && within(o.AgeingPPBPerDay, maxRatePPB) &&
+		within(t.AmplitudeKelvin, 1e3) && t.Period >= 0
+	for _, r := range t.Ramps {
+		ok = ok && sane(r.At, r.Over) && r.Over >= 0
+		kelvin = math.Abs(kelvin) + math.Abs(r.Kelvin)
+	}
+	if !ok || !within(kelvin*t.PPBPerKelvin, maxRatePPB) {
+		return []error{fmt.Errorf("oscillator: a value is not finite or beyond belief (rates to %g ppb)", maxRatePPB)}
+	}
+	return nil
+}
 
 func (s SourceSpec) check() []error {
 	var errs []error
@@ -243,6 +292,14 @@ func (s SourceSpec) check() []error {
 	}
 	if s.Start < 0 || s.Burst < 0 || s.Noise < 0 || s.Hold < 0 || s.Dispersion < 0 {
 		complain("start, burst, noise_ns, hold and dispersion: want no negative value")
+	}
+	if !within(s.Noise, maxValue) || !within(s.Servo.Noise, maxValue) || s.Servo.Noise < 0 ||
+		!within(s.Servo.RandomWalkFM, 1e-3) || !within(s.Servo.FrequencyPPB, maxRatePPB) {
+		complain("noise or servo: a value is not finite or beyond belief")
+	}
+	if !sane(s.Interval, s.Start, s.Hold, s.HoldPhase, s.Dispersion, s.Floor, s.RootDelay, s.RootDispersion, s.ClockAccuracy, s.Bias) ||
+		s.Hold != 0 && s.Hold < Duration(1_000_000) {
+		complain("durations: want at most %v, hold at least 1ms", maxDuration)
 	}
 	errs = append(errs, s.Path.check(s.ID)...)
 	return errs
@@ -263,15 +320,15 @@ func (p PathSpec) check(id sources.ID) []error {
 	default:
 		errs = append(errs, fmt.Errorf("source %q: distribution %q: want exponential, gamma or pareto", id, p.Distribution))
 	}
-	if p.Delay < 0 || p.Jitter < 0 || !(p.Loss >= 0 && p.Loss <= 1) {
+	if !sane(p.Delay, p.Asymmetry, p.Jitter) || p.Delay < 0 || p.Jitter < 0 || !(p.Loss >= 0 && p.Loss <= 1) {
 		errs = append(errs, fmt.Errorf("source %q: delay and jitter must not be negative, loss must be 0 to 1", id))
 	}
 	return errs
 }
 
 func (f Fault) check(i int) []error {
-	if f.At < 0 || f.For < 0 {
-		return []error{fmt.Errorf("fault %d: at and for must not be negative", i+1)}
+	if f.At < 0 || f.For < 0 || !sane(f.At, f.For, f.Offset) || !within(f.Value, 1e6) {
+		return []error{fmt.Errorf("fault %d: at and for must not be negative, nothing beyond %v or a value of 1e6", i+1, maxDuration)}
 	}
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
