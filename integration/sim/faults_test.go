@@ -48,7 +48,7 @@ func TestFaults(t *testing.T) {
 		{Fault{Kind: FaultRamp, Source: phcID, Value: 1000, For: Duration(20 * time.Second)}, func(w *world) (any, any) { return w.seen(phcID), 20e3 }},
 		{Fault{Kind: FaultUTCOffset, Source: phcID, Value: -1}, func(w *world) (any, any) { return w.seen(phcID), -37e9 }},
 		{Fault{Kind: FaultAsymmetry, Source: "ntp:a", Offset: Duration(20 * time.Microsecond)}, func(w *world) (any, any) { return w.seen("ntp:a"), 10e3 }},
-		{Fault{Kind: FaultFrequency, Value: 500}, func(w *world) (any, any) { return math.Round(w.oscillator.Phase(w.now)), 60e3 }},
+		{Fault{Kind: FaultFrequency, Value: 500}, func(w *world) (any, any) { return math.Round(w.oscillator.Phase(w.now)/100) * 100, 60e3 }},
 		{Fault{Kind: FaultRoute, Source: "ntp:a", Offset: Duration(time.Millisecond)}, func(w *world) (any, any) {
 			s, _ := w.host.roster.Find("ntp:a")
 			return value(s.Delay.Get()), 2 * time.Millisecond
@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 func (w *world) seen(id sources.ID) float64 {
 	s, _ := w.host.roster.Find(id)
 	e, _ := s.Tracker.Estimate(instant(w.l(w.now)))
-	return math.Round((float64(e.Offset)+w.oscillator.Phase(w.now))/10) * 10
+	return math.Round((float64(e.Offset)+w.oscillator.Phase(w.now))/100) * 100
 }
 
 func (w *world) quality(id sources.ID) sources.Quality {

@@ -23,6 +23,7 @@ type host struct {
 	report     clock.TickReport
 	interval   Elapsed
 	asleep     Elapsed // paused or suspended until then
+	suspended  bool
 	late       []func(now Elapsed)
 	err        error
 }
@@ -78,8 +79,11 @@ func orDefault[T comparable](v, def T) T {
 	return v
 }
 
-// take is an engine's update. It comes through when the host is awake.
+// take is an engine's update. It waits while the host is paused and is lost while it is suspended.
 func (h *host) take(now Elapsed, u sources.Update) {
+	if h.suspended {
+		return
+	}
 	h.awake(now, func(now Elapsed) { h.roster.Take(instant(h.world.l(now)), u) })
 }
 

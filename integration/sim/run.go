@@ -91,6 +91,7 @@ func (w *world) observe(now Elapsed) {
 
 // fail makes a fault happen.
 func (w *world) fail(now Elapsed, f Fault) {
+	w.oscillator.Phase(now) // the past is not changed by what happens now
 	w.recorder.events = append(w.recorder.events, Event{At: now, Kind: "fault", Source: f.Source, Text: f.String()})
 	if w.told != nil {
 		w.told(f)
@@ -115,11 +116,14 @@ func (w *world) fail(now Elapsed, f Fault) {
 	}
 }
 
-// suspend stops L and the host. The kernel steps its clock by the time slept when it wakes, from a
+// suspend stops L and the host, which hears nothing meanwhile. The kernel steps its clock by the time slept when it wakes, from a
 // battery-backed clock: here exactly.
 func (w *world) suspend(now, d Elapsed) {
 	w.host.sleep(now + d)
-	w.queue.schedule(now+d, func(Elapsed) {
+	w.host.suspended = true
+	w.queue.schedule(now+d, func(now Elapsed) {
+		w.host.suspended = false
+		w.oscillator.Phase(now)
 		w.oscillator.Suspend(d)
 		w.host.foreignStep(time.Duration(d))
 	})
