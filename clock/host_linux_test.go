@@ -137,7 +137,7 @@ func TestHostOnThisMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if off := h.Now().Near().Sub(time.Now()).Abs(); off > time.Second {
+	if off := time.Until(h.Now().Near()).Abs(); off > time.Second {
 		t.Errorf("L is %v from UTC", off)
 	}
 	before := h.Now()

@@ -11,7 +11,7 @@ import (
 
 // This is the only file of the tree that calls clock_adjtime. The linter enforces it.
 
-// ErrNoPrivilege: the process may not adjust the clock.
+// ErrNoPrivilege says that the process may not adjust the clock.
 var ErrNoPrivilege = errors.New("no permission to adjust CLOCK_REALTIME: give the service CAP_SYS_TIME " +
 	"(AmbientCapabilities=CAP_SYS_TIME, ProtectClock=no, PrivateUsers=no) or choose driver \"observe\"")
 

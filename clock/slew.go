@@ -55,7 +55,8 @@ type slew struct {
 	past     []slewPoint   // oldest first
 	latency  float64       // the smallest window
 	readings int           // that latency is the smallest of, up to latencyReadings
-	suspect  int           // observations in a row that show a slew
+	compared timescale.Instant
+	suspect  int // observations in a row that show a slew
 }
 
 // slewPoint is one observation, less what was commanded.
@@ -108,6 +109,10 @@ func (s *slew) observe(o Siblings, freqPPB float64, writes []Write) (Intrusion, 
 	p := slewPoint{
 		at: o.At, value: float64(o.Monotonic.Value-s.origin) - s.expected, window: s.window(o.Monotonic.Window), doubt: s.doubt,
 	}
+	if len(s.past) > 0 && p.at.Sub(s.compared) < slewSpacing/2 {
+		return Intrusion{}, false // two readings of one moment
+	}
+	s.compared = p.at
 	from := s.excess(p)
 	if from < 0 {
 		s.suspect = 0
