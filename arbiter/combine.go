@@ -12,6 +12,9 @@ const (
 	nearEqual = 3.0
 	// fresherSD is by what factor an estimate must be surer than the reckoning to replace it.
 	fresherSD = 0.5
+	// lost is the number of samples in a row too far from the reckoning to enter that show that it is
+	// the reckoning that is wrong, as after the oscillator changed its frequency.
+	lost = 8
 	// seasoned is the number of samples from which an estimate says what the oscillator's wander is.
 	seasoned = 64
 )
@@ -29,6 +32,10 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	}
 	a.teacher = ""
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
+		a.model.adopt(v.est, false)
+	}
+	if a.model.refused >= lost {
+		a.model.taught = false
 		a.model.adopt(v.est, false)
 	}
 	if !a.model.taught {
@@ -97,6 +104,9 @@ func (a *Arbiter) feed(members []*view) {
 		difference := m.difference - float64(a.bias(m, m.est.At))
 		if limit := gateSD * gateSD * (m.variance + a.model.pp); difference*difference <= limit {
 			a.model.correct(difference, m.variance)
+			a.model.refused = 0
+		} else {
+			a.model.refused++
 		}
 	}
 }

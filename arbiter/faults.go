@@ -129,9 +129,12 @@ func (a *Arbiter) nameFaults(r *round) {
 		switch {
 		case v.state == Falseticker && !v.refuted && r.vote.majority():
 			r.fault(FaultFalseticker, v.ID, v.reason)
-		case v.state == Stale && v.est.Suspects == 0 && report.Condition == sources.Measuring &&
+		case v.state == Stale && v.est.Suspects == 0 && !v.rec.stranded.Present() && report.Condition == sources.Measuring &&
 			age(r.in.Now, report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
 			r.fault(FaultFrozen, v.ID, "its engine says that it measures, and "+v.reason)
+		}
+		if why := v.leaving(); why != "" {
+			r.fault(FaultJump, v.ID, why)
 		}
 		if v.rec.jumped && v.rec.moved == nil && !v.duplicate {
 			r.fault(FaultJump, v.ID, fmt.Sprintf("it began track %d against the local timescale: %s", v.est.Track, v.reason))
@@ -143,6 +146,26 @@ func (a *Arbiter) nameFaults(r *round) {
 	a.recall(r)
 	slices.SortStableFunc(r.faults, compareFaults)
 	r.faults = slices.CompactFunc(r.faults, func(f, g Fault) bool { return compareFaults(f, g) == 0 })
+}
+
+// leavingSamples is the number of samples in a row that contradict a source's own estimate from which on
+// that is named, before the tracker has made up its mind: one is an outlier. leavingSD is how far away
+// the newest must be.
+const leavingSamples, leavingSD = 2, 8.0
+
+// leaving tells that a source is about to start a new track elsewhere.
+func (v *view) leaving() string {
+	s, ok := v.Newest.Get()
+	if !ok || v.duplicate || !v.has || v.state < Falseticker || !v.rec.believed || v.est.Suspects < leavingSamples {
+		return ""
+	}
+	before := v.est.Project(s.At)
+	by := float64(subtract(s.Offset, before.Offset))
+	sd := math.Hypot(math.Sqrt(v.rec.compared.variance(s, v.est.Jitter)), float64(before.OffsetSD))
+	if math.Abs(by) < leavingSD*sd+float64(movedFloor) {
+		return ""
+	}
+	return fmt.Sprintf("%d samples in a row are %v off its own estimate", v.est.Suspects, show(nanoseconds(by)))
 }
 
 func compareFaults(f, g Fault) int {

@@ -22,6 +22,8 @@ type reckoning struct {
 	wander      float64 // ppb per square root of a second
 	// taught is set when wander was learnt from a clearly best source, which sees it best.
 	taught bool
+	// refused counts the samples in a row that were too far away to enter.
+	refused int
 }
 
 const (

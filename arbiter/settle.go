@@ -10,8 +10,8 @@ import (
 const (
 	// forgetLosses is how long a source must not be lost to be treated as new again.
 	forgetLosses = 10 * time.Minute
-	// maxPenalty limits the doubling of the settling of a flapping source.
-	maxPenalty = 4
+	// maxPenalty limits how often the settling of a flapping source is quadrupled.
+	maxPenalty = 3
 )
 
 // settle makes every believed source Settling or Selectable. A source that was out, that lied, or
@@ -63,6 +63,9 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 		rec.jumped, rec.base = true, v.est.Samples
 	}
 	rec.track = v.est.Track
+	if v.state != 0 && v.state <= Stale && rec.losses > 0 {
+		rec.lastLoss = r.in.Now // it still flaps, selected or not
+	}
 	if v.state != 0 && v.state <= Stale || v.state == Falseticker && r.vote.majority() {
 		rec.base = v.est.Samples
 	}
@@ -91,5 +94,5 @@ func (a *Arbiter) needed(rec *record, now timescale.Instant) int {
 		rec.losses = 0
 	}
 	need := max(1, min(a.cfg.Settle, 1000))
-	return need << min(max(0, rec.losses-1), maxPenalty)
+	return need << (2 * min(max(0, rec.losses-1), maxPenalty))
 }

@@ -63,9 +63,8 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	expected := variance + a.model.pp
 	v.difference = float64(subtract(s.Offset, a.model.offsetAt(s.At)))
 	v.fresh, v.variance = true, variance
-	innovation := v.difference - c.slow.mean
-	if c.speaks() && s.Delay.Present() {
-		c.learnScale(innovation, expected)
+	if c.speaks() && c.fast.weight > 0 && s.Delay.Present() {
+		c.learnScale(v.difference-c.fast.mean, expected)
 	}
 	c.count++
 	near := c.near(v.difference, math.Sqrt(expected))
@@ -248,11 +247,27 @@ func (a *Arbiter) hearJumps(r *round) {
 		}
 		by := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
 		sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
-		if float64(magnitude(by)) > convictSD*sd+float64(movedFloor) && a.contradicted(r, v) && !v.Options.Trust {
+		moved := float64(magnitude(by)) > convictSD*sd+float64(movedFloor)
+		if moved && !a.otherRate(v, by) && a.contradicted(r, v) && !v.Options.Trust {
 			a.displace(r, v, by, false)
 		}
 	}
 }
+
+// otherRate reports whether the source did not jump but runs at another rate, from a few seconds ago on.
+// That is how a change of the local oscillator's own frequency looks, which every source shows in its
+// turn and a source with a reference hardly ever does.
+func (a *Arbiter) otherRate(v *view, by time.Duration) bool {
+	change := v.est.FreqPPB - a.model.freq
+	if math.Abs(change) < convictSD*math.Hypot(v.est.FreqSDPPB, math.Sqrt(a.model.ff)) {
+		return false
+	}
+	since := float64(by) / change // s
+	return since > 0 && since < rateSince.Seconds()
+}
+
+// rateSince is how long ago the rate may have changed where a tracker has just noticed it.
+const rateSince = 30 * time.Second
 
 // contradicted reports whether the other sources can settle that a source jumped: several that have not
 // moved, or one whose interval does not even show it. One that contradicts it is a disagreement, which
