@@ -41,7 +41,7 @@ func newOwned(seed uint64) *owned {
 // interruption makes a bracket about 800 ns wide, anywhere about its middle.
 func (o *owned) interruption() int64 {
 	draw := o.rng.Uint32()
-	if o.pauses && draw < 1<<32*4e-6 {
+	if o.pauses && draw < 17_000 {
 		return o.rng.Int64N(2e9)
 	}
 	return int64(draw % 200)
