@@ -1,8 +1,10 @@
 package candidates
 
 import (
+	"math"
 	"time"
 
+	"clockarbiter/clock/timescale"
 	"clockarbiter/integration/sim"
 	"clockarbiter/sources"
 )
@@ -17,14 +19,13 @@ func NewTracker() *Tracker {
 
 // Reading takes one reading.
 func (t *Tracker) Reading(at, offset float64) {
-	t.tracker.Add(sources.Sample{At: sim.Epoch.Add(time.Duration(at)), Offset: time.Duration(offset)})
+	t.tracker.Add(sources.Sample{At: instant(at), Offset: time.Duration(math.Round(offset))})
 }
 
 // Clock returns the estimate.
 func (t *Tracker) Clock(at float64) float64 {
-	e, ok := t.tracker.Estimate(sim.Epoch.Add(time.Duration(at)))
-	if !ok {
-		return 0
-	}
+	e, _ := t.tracker.Estimate(instant(at))
 	return float64(e.Offset)
 }
+
+func instant(at float64) timescale.Instant { return sim.Epoch.Add(time.Duration(math.Round(at))) }
