@@ -77,7 +77,7 @@ func (t *tally) rms() float64 { return math.Sqrt(t.sum / t.n) }
 // contest is one scenario run with all peers over all seeds.
 type contest struct {
 	ours, limit, pi, slow tally
-	control               tally
+	control, calm         tally
 	bound, misses, n      float64
 	errors                Series // of all seeds, for percentiles
 }
@@ -98,15 +98,22 @@ func (c *contest) run(s Scenario, oracle *Oracle, from, to Elapsed) error {
 	c.errors.Values = append(c.errors.Values, window.Values...)
 	first := r.Error.index(from)
 	for i, e := range window.Values {
-		c.note(e, r.Bound[first+i], r.Control[first+i])
+		c.control.note(r.Control[first+i])
+		c.calm.note(r.Calm[first+i])
+		c.note(e, r.Bound[first+i])
 	}
 	return nil
 }
 
-func (c *contest) note(err, bound, control float64) {
-	if !math.IsNaN(control) {
-		c.control.sum, c.control.n = c.control.sum+control*control, c.control.n+1
+// note takes the square of a value that is known.
+func (t *tally) note(v float64) {
+	if !math.IsNaN(v) {
+		t.sum, t.n = t.sum+v*v, t.n+1
 	}
+}
+
+// note checks an error against its bound.
+func (c *contest) note(err, bound float64) {
 	if math.IsInf(bound, 0) {
 		return
 	}
@@ -163,15 +170,22 @@ func steadyFigures(e Effort) ([]Figure, error) {
 
 // figures are the ratio to the limit, the control noise and the two of the bound.
 func (c *contest) figures(name string, must float64) []Figure {
-	return []Figure{
+	out := []Figure{
 		c.ratio(name, must),
-		{Name: name + ": system clock - estimate", Got: c.control.rms(), Unit: "ns", Informative: true},
+		{Name: name + ": system clock - estimate, all of it", Got: c.control.rms(), Unit: "ns", Informative: true},
 		{Name: name + ": outside the bound", Got: 100 * c.misses / c.n, Must: 0.1, Unit: "%"},
 		{
 			Name: name + ": bound over the 99.9 % error", Got: c.bound / c.n / c.errors.Percentile(0.999), Must: 4, Unit: "x",
 			Reference: fmt.Sprintf("mean bound %.0f ns, 99.9 %% error %.0f ns", c.bound/c.n, c.errors.Percentile(0.999)),
 		},
 	}
+	if c.calm.n > 0 {
+		out = append(out, Figure{
+			Name: name + ": system clock - estimate, between samples", Got: c.calm.rms(), Must: 5, Unit: "ns",
+			Reference: "from two control periods after a sample to the next",
+		})
+	}
+	return out
 }
 
 func (c *contest) ratio(name string, must float64) Figure {
@@ -267,7 +281,7 @@ func ntpFigures(e Effort) ([]Figure, error) {
 		c.ours.add(window)
 		first := r.Error.index(Elapsed(time.Hour))
 		for i, err := range window.Values {
-			c.note(err, r.Bound[first+i], r.Control[first+i])
+			c.note(err, r.Bound[first+i])
 		}
 	}
 	return []Figure{

@@ -24,6 +24,7 @@ type host struct {
 	interval   Elapsed
 	asleep     Elapsed // paused or suspended until then
 	suspended  bool
+	heard      Elapsed // when the newest sample came through
 	late       []func(now Elapsed)
 	err        error
 }
@@ -84,7 +85,12 @@ func (h *host) take(now Elapsed, u sources.Update) {
 	if h.suspended {
 		return
 	}
-	h.awake(now, func(now Elapsed) { h.roster.Take(instant(h.world.l(now)), u) })
+	h.awake(now, func(now Elapsed) {
+		h.roster.Take(instant(h.world.l(now)), u)
+		if len(u.Samples) > 0 {
+			h.heard = now
+		}
+	})
 }
 
 // awake does something now, or when the host is next awake.

@@ -22,6 +22,8 @@ type Result struct {
 	P999    float64 `json:"p999_ns"`
 	// ControlRMS is the system clock - the estimate that it follows.
 	ControlRMS float64 `json:"control_rms_ns"`
+	// CalmRMS is the same where no sample has moved the estimate in the last two control periods.
+	CalmRMS float64 `json:"calm_rms_ns"`
 	// FrequencyPPB is the mean rate of the error.
 	FrequencyPPB float64 `json:"frequency_ppb"`
 	// Bounded is the share of the samples with a published bound in which it contained the truth,
@@ -43,6 +45,7 @@ type Result struct {
 
 	Error   Series    `json:"-"`
 	Control []float64 `json:"-"` // NaN without an estimate
+	Calm    []float64 `json:"-"` // Control, NaN within two control periods of a sample
 	Bound   []float64 `json:"-"` // infinite without a published bound
 	Peers   []Series  `json:"-"` // error of each peer, sampled as Error is
 }
@@ -71,9 +74,9 @@ func (w *world) result() Result {
 		Name: s.Name, Seed: s.Seed, Seconds: s.Duration.Seconds(), Samples: len(settled.Values),
 		RMS: settled.RMS(), Max: settled.Max(),
 		P50: settled.Percentile(0.5), P99: settled.Percentile(0.99), P999: settled.Percentile(0.999),
-		ControlRMS: rmsOfKnown(r.control[first:]), FrequencyPPB: settled.Frequency(),
+		ControlRMS: rmsOfKnown(r.control[first:]), CalmRMS: rmsOfKnown(r.calm[first:]), FrequencyPPB: settled.Frequency(),
 		Steps: r.steps, Events: r.events,
-		Error: r.error, Control: r.control, Bound: r.bound, Peers: r.peers,
+		Error: r.error, Control: r.control, Calm: r.calm, Bound: r.bound, Peers: r.peers,
 	}
 	for i := range out.Peers {
 		out.Peers[i].Interval, out.Peers[i].Start = r.error.Interval, r.error.Start

@@ -82,7 +82,11 @@ func (w *world) observe(now Elapsed) {
 	if !ok {
 		control = math.NaN()
 	}
-	w.recorder.observe(w.host.error(now), control, w.host.bound())
+	calm := control
+	if now-w.host.heard <= 2*w.host.interval {
+		calm = math.NaN()
+	}
+	w.recorder.observe(w.host.error(now), control, calm, w.host.bound())
 	phase := w.oscillator.Phase(now)
 	for i, p := range w.peers {
 		w.recorder.peers[i].Values = append(w.recorder.peers[i].Values, p.Clock(float64(now)+phase)+phase)
@@ -200,6 +204,7 @@ func (f Fault) String() string {
 type recorder struct {
 	error   Series
 	control []float64
+	calm    []float64 // control, where no sample came in the last two periods
 	bound   []float64
 	events  []Event
 	peers   []Series
@@ -234,9 +239,10 @@ func newRecorder(s Scenario) recorder {
 	}
 }
 
-func (r *recorder) observe(err, control, bound float64) {
+func (r *recorder) observe(err, control, calm, bound float64) {
 	r.error.Values = append(r.error.Values, err)
 	r.control = append(r.control, control)
+	r.calm = append(r.calm, calm)
 	r.bound = append(r.bound, bound)
 }
 
