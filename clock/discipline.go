@@ -114,20 +114,20 @@ func (d *Discipline) Intrusions() []Intrusion {
 	return found
 }
 
-// Undo takes back at once what a stranger did: it adds -step to the clock, and has the next write end
-// what the stranger left running. What the clock says of itself stays as it was last published. The
-// frequency is the next Tick's. The error is a *RefusedError.
-func (d *Discipline) Undo(step time.Duration) error {
+// Undo takes back at once what strangers did: it adds -step to the clock and -ratePPB to the frequency as it
+// was last read, and has the next write end what they left running. What the clock says of itself stays
+// as it was last published. The error is a *RefusedError.
+func (d *Discipline) Undo(step time.Duration, ratePPB float64) error {
 	if r, ok := d.kernel.(reclaimer); ok {
 		r.Reclaim()
 	}
-	if step == 0 {
-		return nil
-	}
 	c := d.wrote
 	c.Step, c.FreqPPB, c.TAIOffset = sources.Some(-step), sources.None[float64](), sources.None[int]()
+	if ratePPB != 0 {
+		c.FreqPPB = sources.Some(d.read.FreqPPB - ratePPB)
+	}
 	if err := d.apply(c); err != nil {
-		return fmt.Errorf("undo a foreign step: %w", err)
+		return fmt.Errorf("undo a foreign write: %w", err)
 	}
 	return nil
 }

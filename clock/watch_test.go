@@ -267,7 +267,7 @@ func TestUndoTakesAStepBackToTheNanosecond(t *testing.T) {
 	if len(found) != 1 || found[0].Amount != time.Hour {
 		t.Fatalf("found %v", found)
 	}
-	if err := d.Undo(found[0].Amount); err != nil {
+	if err := d.Undo(found[0].Amount, 0); err != nil {
 		t.Fatal(err)
 	}
 	r, err := d.Read()
@@ -285,11 +285,33 @@ func TestUndoTakesAStepBackToTheNanosecond(t *testing.T) {
 	}
 }
 
+func TestUndoRestoresTheFrequencyThatNobodyKnowsBetter(t *testing.T) {
+	h := newHand()
+	v := NewVirtual(h.now, 0, 40_000)
+	d := NewDiscipline(v, disciplineOptions)
+	for range 4 {
+		mustTick(t, d, TickInput{}) // no source: the frequency is as found
+		h.advance(disciplineOptions.Interval)
+	}
+	if err := v.Stranger().SetFrequency(650_000); err != nil { // of which the tick has a part
+		t.Fatal(err)
+	}
+	if _, err := d.Read(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Undo(0, d.Intrusions()[0].RatePPB); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := d.Read(); err != nil || r.FreqPPB != 0 || len(d.Intrusions()) > 0 {
+		t.Errorf("frequency %v ppb, %v; want 0 and our own write not seen as foreign", r.FreqPPB, err)
+	}
+}
+
 func TestSystemReclaimEndsAForeignSlew(t *testing.T) {
 	o := newOwned(1)
 	o.run(t, 5*time.Second)
 	o.twoClocks.adjtime, o.t.Offset = 500, 9000
-	if err := o.d.Undo(0); err != nil {
+	if err := o.d.Undo(0, 0); err != nil {
 		t.Fatal(err)
 	}
 	o.tick(t)

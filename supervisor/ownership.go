@@ -130,15 +130,17 @@ func (l *loop) guard() (clock.Reading, error) {
 	return l.discipline.Read()
 }
 
-// undoable is the sum of the foreign steps that are taken back at once.
-func undoable(strangers []clock.Intrusion) time.Duration {
-	var sum time.Duration
+// undoable is the sum of the foreign steps and changes of frequency that are taken back at once.
+func undoable(strangers []clock.Intrusion) (step time.Duration, ratePPB float64) {
 	for _, i := range strangers {
-		if i.What == clock.StepMade && i.Amount.Abs() >= max(undoFloor, undoCertainty*i.Uncertainty) {
-			sum += i.Amount
+		switch {
+		case i.What == clock.StepMade && i.Amount.Abs() >= max(undoFloor, undoCertainty*i.Uncertainty):
+			step += i.Amount
+		case i.What == clock.FrequencyWritten:
+			ratePPB += i.RatePPB
 		}
 	}
-	return sum
+	return step, ratePPB
 }
 
 // leftToUs reports whether the frequency in force is still ours.
@@ -160,8 +162,9 @@ func (o *ownership) judge(now timescale.Instant, moves []clock.Intrusion) []cloc
 		}
 	}
 	if len(strangers) == 0 {
+		quiet := o.defence.patience()
 		if o.defence.calm(now) {
-			o.record.stance(o.defence, "nobody else has written to the clock for "+now.Sub(o.defence.since).String()+"; it is ours again")
+			o.record.stance(o.defence, fmt.Sprintf("nobody else has written to the clock for %s; it is ours again", quiet))
 		}
 		return nil
 	}
