@@ -67,10 +67,15 @@ func adviceOnHost(fault string) string {
 		return "This host's oscillator changed its frequency. Look for a jump of the temperature (fan, load), a migration of the virtual machine, or another clocksource in the kernel's log."
 	case arbiter.FaultPanic:
 		return "The clock is off by more than clock.step.panic, and is left alone. If the sources are right (compare with a clock that you trust), restart the unit: it may step at start."
+	case faultForeignWriter:
+		return "Somebody else writes to this clock, and clockarbiter does not at present. `clockarbiter doctor` and the suspects in `clockarbiter status` tell who may be it: stop that one, then the clock is taken back, by a restart if it was yielded."
 	default:
 		return ""
 	}
 }
+
+// faultForeignWriter is the supervisor's own: the arbiter knows nothing of who else writes.
+const faultForeignWriter = "foreign-writer"
 
 // RuleMeaning explains the rule that decided; it is empty for a rule that is not known.
 func RuleMeaning(rule string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,10 @@ import (
 type explanation struct {
 	ID string `json:"id"`
 	// Asked is the decision that was asked for, where it repeats the explained one.
-	Asked   string `json:"asked,omitempty"`
+	Asked string `json:"asked,omitempty"`
+	// By is the decision that what is done now goes back to, and Since its time; of now only.
+	By      string `json:"by,omitempty"`
+	Since   string `json:"since,omitempty"`
 	Kind    string `json:"kind"`
 	At      string `json:"at"`
 	Summary string `json:"summary"`
@@ -76,7 +80,7 @@ func explain(f recording.Found) explanation {
 		Rejected: []rejected{}, Timers: []timer{}, Faults: []fault{}, Events: []string{},
 	}
 	for _, v := range d.Verdicts {
-		if !d.Selected.Is(v.ID) {
+		if !d.Selected.Is(v.ID) && !slices.Contains(d.Combined, v.ID) {
 			e.Rejected = append(e.Rejected, rejected{v.ID, v.State.String(), v.Offset, v.Bound, v.Score, v.Reason})
 		}
 	}
@@ -93,6 +97,27 @@ func explain(f recording.Found) explanation {
 		e.Events = append(e.Events, supervisor.Sentence(ev))
 	}
 	return e
+}
+
+// explainNow puts what is decided at present into words.
+func explainNow(st supervisor.Status) explanation {
+	e := explain(st.Newest)
+	e.By, e.Since = st.Decision.ID, st.Decision.Since.Format(time.RFC3339Nano)
+	for _, text := range st.Decision.Faults {
+		if !slices.ContainsFunc(e.Faults, func(f fault) bool { return strings.HasPrefix(text, f.title()+": ") }) {
+			name, evidence, _ := strings.Cut(text, ": ")
+			e.Faults = append(e.Faults, fault{Name: name, Evidence: evidence, Advice: supervisor.Advice(name)})
+		}
+	}
+	return e
+}
+
+// title is the fault with its source.
+func (f fault) title() string {
+	if f.Source == "" {
+		return f.Name
+	}
+	return f.Name + " of " + string(f.Source)
 }
 
 // list is never null in JSON.
@@ -156,6 +181,9 @@ func (e explanation) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "Decision %s, %s (%s)\n\n", e.ID, e.At, e.Kind)
 	fmt.Fprintln(w, e.Summary)
+	if e.By != "" {
+		fmt.Fprintf(w, "So since %s, by decision %s.\n", e.Since, e.By)
+	}
 	fmt.Fprintf(w, "\nRule      %s: %s\n", e.Rule, e.Meaning)
 	fmt.Fprintf(w, "Because   %s\n", e.Reason)
 	if e.Change != "" {
@@ -213,10 +241,6 @@ func (e explanation) printFaults(w io.Writer) {
 	}
 	fmt.Fprint(w, "\nFaults\n")
 	for _, f := range e.Faults {
-		name := f.Name
-		if f.Source != "" {
-			name += " of " + string(f.Source)
-		}
-		fmt.Fprintf(w, "  %s\n      evidence: %s\n      what to do: %s\n", name, f.Evidence, f.Advice)
+		fmt.Fprintf(w, "  %s\n      evidence: %s\n      what to do: %s\n", f.title(), f.Evidence, f.Advice)
 	}
 }

@@ -123,7 +123,7 @@ func printComparison(w io.Writer, c recording.Comparison) {
 	if len(c.Spans) == 0 {
 		fmt.Fprintln(w, "\nThe other configuration decides the same throughout.")
 	} else {
-		fmt.Fprintf(w, "\nThe two differ in %d stretches:\n", len(c.Spans))
+		fmt.Fprintf(w, "\nThe two differ, stretches of time: %d\n", len(c.Spans))
 		printSpans(w, c.Spans)
 	}
 	fmt.Fprintln(w)

@@ -42,13 +42,9 @@ Exit code 0 when there is an answer, 1 when there is none.`,
   clockarbiter why --at 03:10`,
 		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			found, err := f.find(cmd.Context(), args, time.Now())
+			e, err := f.explain(cmd.Context(), args, time.Now())
 			if err != nil {
 				return err
-			}
-			e := explain(found)
-			if len(args) > 0 && args[0] != e.ID {
-				e.Asked = args[0]
 			}
 			if f.asJSON {
 				return printJSON(cmd.OutOrStdout(), e)
@@ -72,7 +68,29 @@ func atMostOne(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// find returns the decision that is asked for.
+// explain answers what is asked for.
+func (f whyFlags) explain(ctx context.Context, args []string, now time.Time) (explanation, error) {
+	if len(args) == 0 && f.at == "" {
+		ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+		defer cancel()
+		st, err := supervisor.ReadStatus(ctx, f.socket)
+		if err != nil {
+			return explanation{}, err
+		}
+		return explainNow(st), nil
+	}
+	found, err := f.find(ctx, args, now)
+	if err != nil {
+		return explanation{}, err
+	}
+	e := explain(found)
+	if len(args) > 0 && args[0] != e.ID {
+		e.Asked = args[0]
+	}
+	return e, nil
+}
+
+// find returns the decision of the past that is asked for.
 func (f whyFlags) find(ctx context.Context, args []string, now time.Time) (recording.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
@@ -84,18 +102,12 @@ func (f whyFlags) find(ctx context.Context, args []string, now time.Time) (recor
 			return recording.Found{}, usageError{err}
 		}
 		return f.recorded(ctx, func(files []string) (recording.Found, error) { return recording.FindID(files, args[0]) })
-	case f.at != "":
+	default:
 		at, err := parseTime(f.at, now)
 		if err != nil {
 			return recording.Found{}, usageError{err}
 		}
 		return f.recorded(ctx, func(files []string) (recording.Found, error) { return recording.FindTime(files, at) })
-	default:
-		st, err := supervisor.ReadStatus(ctx, f.socket)
-		if err != nil {
-			return recording.Found{}, err
-		}
-		return st.Newest, nil
 	}
 }
 
@@ -114,7 +126,7 @@ func (f whyFlags) recorded(ctx context.Context, find func([]string) (recording.F
 	}
 	found, err := find(files)
 	if errors.Is(err, recording.ErrNotFound) {
-		return found, fmt.Errorf("%w (%d files in %s); the journal may have it: journalctl -u clockarbiter DECISION_ID=...", err, len(files), dir)
+		return found, fmt.Errorf("%w (%d files in %s); the journal may have it, under DECISION_ID", err, len(files), dir)
 	}
 	return found, err
 }
