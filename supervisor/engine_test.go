@@ -34,7 +34,6 @@ type harbour struct {
 	// silent children get an adapter that never answers.
 	silent map[string]bool
 
-	mu     sync.Mutex
 	events []process.Event
 }
 

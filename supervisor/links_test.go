@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"testing"
@@ -107,7 +108,7 @@ func TestEveryChangeOfAnInterfaceIsAnnounced(t *testing.T) {
 	} {
 		drain(linkC)
 		switch err := step.change(); {
-		case err == unix.EOPNOTSUPP:
+		case errors.Is(err, unix.EOPNOTSUPP):
 			t.Logf("%s: this kernel has none: %v", step.name, err)
 			continue
 		case err != nil:

@@ -46,7 +46,11 @@ func runWhole(t *testing.T, driver string) *whole {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	w := &whole{journal: &memoryJournal{}, dir: dir, file: filepath.Join(dir, "conf"), doneC: make(chan error, 1)}
 	w.write(t, driver, "")
 	cfg, err := configs.Load(w.file)

@@ -37,7 +37,7 @@ func newExit(pid int, status unix.WaitStatus, usage *unix.Rusage, ran time.Durat
 		PID:    pid,
 		Ran:    ran,
 		CPU:    time.Duration(usage.Utime.Nano() + usage.Stime.Nano()),
-		MaxRSS: int64(usage.Maxrss) * 1024,
+		MaxRSS: int64(usage.Maxrss) * 1024, //nolint:unconvert // 32 bits wide on some architectures
 	}
 	if status.Signaled() {
 		e.Signal, e.CoreDumped = status.Signal(), status.CoreDump()
