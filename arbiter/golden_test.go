@@ -55,11 +55,10 @@ func TestGolden(t *testing.T) {
 
 // actor is one source of a scenario.
 type actor struct {
-	c       Candidate
-	est     sources.Estimate
-	report  sources.Report
-	silent  bool
-	started bool
+	c      Candidate
+	est    sources.Estimate
+	report sources.Report
+	silent bool
 }
 
 type scenario struct {

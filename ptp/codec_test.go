@@ -93,7 +93,7 @@ func TestDataSetsOfARealEngine(t *testing.T) {
 		"some syncs": stats.RXMsgType[0] > 0 && stats.RXMsgType[0] < 1000, "delay plausible": s.Current.MeanPathDelay>>16 > 100 && s.Current.MeanPathDelay>>16 < 1_000_000,
 	}
 	want := map[string]any{
-		"flags": TimeFlags(flagUTCOffsetValid | flagPTPTimescale | flagTimeTraceable | flagFrequencyTraceable | flagLeap61), "utc offset": int16(37), "time source": protocol.TimeSource(0x20),
+		"flags": flagUTCOffsetValid | flagPTPTimescale | flagTimeTraceable | flagFrequencyTraceable | flagLeap61, "utc offset": int16(37), "time source": protocol.TimeSource(0x20),
 		"gm present": int32(1), "gm": s.Time.GMIdentity, "same gm": true,
 		"class": protocol.ClockClass(6), "steps removed": uint16(1),
 		"ports": uint16(1), "domain": uint8(24),

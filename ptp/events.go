@@ -31,8 +31,12 @@ func ListenEvents(path string, log *slog.Logger) (*EventReceiver, error) {
 // logged and skipped. The error is nil when ctx ended it.
 func (r *EventReceiver) Run(ctx context.Context, out chan<- Records) error {
 	stop := context.AfterFunc(ctx, func() { r.conn.Close() })
-	defer os.Remove(r.path)
-	defer r.conn.Close()
+	defer func() {
+		r.conn.Close()
+		if err := os.Remove(r.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.log.Warn("event socket left behind", "path", r.path, "error", err)
+		}
+	}()
 	defer stop()
 	buf := make([]byte, maxDatagram)
 	for {
