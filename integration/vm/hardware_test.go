@@ -70,8 +70,11 @@ func locked(t *testing.T, o vm.WorldOptions, toml, source string) (*vm.Guest, vm
 	h.Start(t)
 	h.Await(t, "locked to "+source, 2*time.Minute, vm.Following(source))
 	trace := w.CollectTrace(t)
-	within, _ := trace.Within(byPHC)
-	t.Logf("start: %v; within %v after %v", trace, byPHC, within)
+	if after, ok := trace.Within(byPHC); ok {
+		t.Logf("start: %v; within %v after %v", trace, byPHC, after)
+	} else {
+		t.Logf("start: %v; not within %v yet", trace, byPHC)
+	}
 	g.Sleep(t, 20*time.Second)
 	return g, w, h
 }
