@@ -15,7 +15,9 @@ export GOFLAGS += -buildvcs=false
 export CLOCKARBITER_TOOLS := $(tools_dir)
 export PATH := $(tools_dir)/usr/sbin:$(tools_dir)/usr/bin:$(PATH):/usr/sbin:/sbin:/usr/local/go/bin
 
-# The packages that need root, namespaces or quiet: they run alone, after all others.
+# What needs root, namespaces or quiet runs alone, after all others: these packages, and the tests
+# of the engines that are named TestReal.
+engines := ./chrony ./ptp
 real := ./integration/namespaces ./integration/e2e ./integration/faults
 
 .DEFAULT_GOAL := help
@@ -49,10 +51,11 @@ vet:
 	$(GO) vet ./...
 
 race:
-	$(GO) test -race $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults)$$')
+	$(GO) test -race -skip '^TestReal' $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults)$$')
 
 # One package at a time: these measure clocks to microseconds, and a busy neighbour is noise.
 real: root build ## only the tests with real daemons in namespaces (root)
+	$(GO) test -race -count=1 -p 1 -timeout 5m -run '^TestReal' $(engines)
 	$(GO) test -race -count=1 -p 1 -timeout 5m $(real)
 
 test-vm: vm-setup ## a whole host in a virtual machine: kernel clock, PHCs, systemd, Ansible (root, minutes)
