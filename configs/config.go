@@ -49,6 +49,8 @@ type Step struct {
 	// MinAgreement is how many independent sources must agree on a step. The default is limited
 	// to what the configured sources can muster; a configured value that they cannot is an error.
 	MinAgreement int `toml:"min_agreement"`
+	// AgreementWait is how long the start waits for that agreement before it follows without a step.
+	AgreementWait Duration `toml:"agreement_wait"`
 	// Panic: a larger error after start is refused.
 	Panic Duration `toml:"panic"`
 }
@@ -90,6 +92,20 @@ type Arbiter struct {
 	HoldoverMaxBound Duration `toml:"holdover_max_bound"`
 	// HoldoverMaxTime: or after this long.
 	HoldoverMaxTime Duration `toml:"holdover_max_time"`
+	// Witness: a source that moves against the local oscillator while the others do not is left,
+	// even where their error intervals allow it.
+	Witness bool `toml:"witness"`
+	// Quarantine: such a source is kept out this long unless it returns.
+	Quarantine Duration `toml:"quarantine"`
+	// LearnBias: the others' constant offsets are learnt while a clearly best source is followed,
+	LearnBias bool `toml:"learn_bias"`
+	// BiasMaxAge: and used this long after they were last confirmed.
+	BiasMaxAge Duration `toml:"bias_max_age"`
+	// Combine: sources that are nearly equal are followed together.
+	Combine bool `toml:"combine"`
+	// NotBefore and NotAfter are the days between which a source's time must be. Empty: no limit.
+	NotBefore string `toml:"not_before"`
+	NotAfter  string `toml:"not_after"`
 }
 
 // Select holds the per-source selection options that every source has (chrony's words).

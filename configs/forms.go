@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -48,6 +49,12 @@ func isUTCOffset(s string) bool {
 	}
 	n, err := strconv.Atoi(s)
 	return err == nil && canonicalInt.MatchString(s) && n <= 255
+}
+
+// isDate accepts a calendar day, or nothing for no limit.
+func isDate(s string) bool {
+	_, err := time.Parse(time.DateOnly, s)
+	return err == nil || s == ""
 }
 
 // isHost accepts an IP address, with a zone that is an interface name, or a host name (RFC 1123

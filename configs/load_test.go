@@ -83,13 +83,15 @@ func TestDefaults(t *testing.T) {
 		Clock: Clock{
 			Driver: "kernel", Interval: Duration(250 * time.Millisecond), MaxSlewPPM: 400, MaxFrequencyPPM: 500,
 			ForeignWrite: "defend", ForeignAttempts: 8, ForeignQuiet: Duration(10 * time.Minute),
-			Step: Step{Threshold: Duration(time.Millisecond), AtStart: true, MinAgreement: 1, Panic: Duration(1000 * time.Second)},
+			Step: Step{Threshold: Duration(time.Millisecond), AtStart: true, MinAgreement: 1, AgreementWait: Duration(10 * time.Second), Panic: Duration(1000 * time.Second)},
 		},
 		Arbiter: Arbiter{
 			MinSources: 1, MaxDistance: Duration(1500 * time.Millisecond), MaxJitter: Duration(100 * time.Millisecond),
 			Settle: 4, ImprovementHold: Duration(10 * time.Second), DegradationHold: Duration(3 * time.Second),
 			Hysteresis: 2, Disagreement: "keep", LockThreshold: Duration(50 * time.Microsecond),
 			HoldoverMaxBound: Duration(10 * time.Millisecond), HoldoverMaxTime: Duration(24 * time.Hour),
+			Witness: true, Quarantine: Duration(24 * time.Hour), LearnBias: true, BiasMaxAge: Duration(24 * time.Hour), Combine: true,
+			NotBefore: "2026-01-01", NotAfter: "2046-01-01",
 		},
 		NTP: NTP{Chronyd: "chronyd", Servers: []NTPServer{{Address: "192.0.2.1", Port: 123, MaxSources: 4}}},
 		PTP: PTP{PTP4L: "ptp4l", User: "nobody"},

@@ -127,6 +127,7 @@ func clockRules() []Rule {
 		{Key: "clock.step.at_start", Default: true},
 		{Key: "clock.step.when_running", Default: false},
 		{Key: "clock.step.min_agreement", Default: int64(2), Limit: Ints{Min: 1, Max: 16, Unit: "sources"}},
+		{Key: "clock.step.agreement_wait", Default: "10s", Limit: Durations{Max: time.Hour}},
 		{Key: "clock.step.panic", Default: "1000s", Limit: Durations{Min: time.Second, Max: 8760 * time.Hour}},
 		{Key: "clock.virtual.initial_offset", Default: "0s", Limit: Durations{Min: -time.Hour, Max: time.Hour}},
 		{Key: "clock.virtual.frequency_error_ppm", Default: 0.0, Limit: Floats{Min: -500, Max: 500, Unit: "ppm"}},
@@ -148,6 +149,13 @@ func arbiterRules() []Rule {
 		{Key: "arbiter.lock_threshold", Default: "50us", Limit: Durations{Min: 100 * time.Nanosecond, Max: time.Second}},
 		{Key: "arbiter.holdover_max_bound", Default: "10ms", Limit: Durations{Min: time.Microsecond, Max: 16 * time.Second}},
 		{Key: "arbiter.holdover_max_time", Default: "24h", Limit: Durations{Min: time.Second, Max: 8760 * time.Hour}},
+		{Key: "arbiter.witness", Default: true},
+		{Key: "arbiter.quarantine", Default: "24h", Limit: Durations{Min: time.Minute, Max: 8760 * time.Hour}},
+		{Key: "arbiter.learn_bias", Default: true},
+		{Key: "arbiter.bias_max_age", Default: "24h", Limit: Durations{Min: time.Minute, Max: 8760 * time.Hour}},
+		{Key: "arbiter.combine", Default: true},
+		{Key: "arbiter.not_before", Default: "2026-01-01", Limit: Form{`a date such as "2026-01-01", or "" for no limit`, isDate}},
+		{Key: "arbiter.not_after", Default: "2046-01-01", Limit: Form{`a date such as "2046-01-01", or "" for no limit`, isDate}},
 	}
 }
 

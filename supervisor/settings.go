@@ -1,7 +1,10 @@
 package supervisor
 
 import (
+	"time"
+
 	"clockarbiter/arbiter"
+	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
 )
 
@@ -23,9 +26,22 @@ func arbiterConfig(cfg *configs.Config) arbiter.Config {
 	default:
 		c.Disagreement = arbiter.KeepIncumbent
 	}
+	c.Witness, c.Quarantine, c.Combine = a.Witness, a.Quarantine.Std(), a.Combine
+	c.LearnBias, c.BiasMaxAge = a.LearnBias, a.BiasMaxAge.Std()
+	c.NotBefore, c.NotAfter = day(a.NotBefore), day(a.NotAfter)
 	s := cfg.Clock.Step
+	c.Step.AgreementWait = s.AgreementWait.Std()
 	c.Step.Threshold, c.Step.Panic = s.Threshold.Std(), s.Panic.Std()
 	c.Step.AtStart, c.Step.WhenRunning = s.AtStart, s.WhenRunning
 	c.Step.MinAgreement = s.MinAgreement
 	return c
+}
+
+// day is the beginning of a configured day, 0 for none. The configuration has been checked.
+func day(date string) timescale.Instant {
+	t, err := time.Parse(time.DateOnly, date)
+	if err != nil {
+		return 0
+	}
+	return timescale.Instant(t.UnixNano())
 }
