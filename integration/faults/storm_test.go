@@ -34,8 +34,8 @@ const (
 	// acquisition is what the first lock may take.
 	acquisition = 30 * time.Second
 	// wholeAgain is what everything may take to run again: a socket that is gone shows only as silence,
-	// and a source has to settle.
-	wholeAgain = 45 * time.Second
+	// and a source has to settle, for 64 samples where it was lost often.
+	wholeAgain = 2 * time.Minute
 	// calmError is what the true error may be once a fault is over, stormError at any time after the
 	// first lock: the widest holdover of these tests takes seconds.
 	calmError, stormError = 200 * time.Microsecond, time.Millisecond
@@ -193,14 +193,20 @@ func (s *sea) status() (supervisor.Status, error) {
 	return supervisor.ReadStatus(ctx, s.socket)
 }
 
-// wrong says what is not as it has to be in calm weather, "" when all is.
+// wrong says what is not as it has to be in calm weather, "" when all is. A storm loses the same sources
+// again and again, so that they settle for up to 64 samples each time: until then the right mode is
+// holdover, with a bound that holds.
 func wrong(st supervisor.Status, err error) string {
 	if err != nil {
 		return err.Error()
 	}
 	trueError, ok := st.Clock.HostMinusSteeredNS.Get()
+	bound, bounded := st.Clock.BoundNS.Get()
+	waiting := st.Mode == "holdover" && st.Decision.Rule == "settling"
 	switch {
-	case st.Mode != "locked" || !st.Selected.Present():
+	case waiting && (!bounded || trueError.Abs() > bound):
+		return fmt.Sprintf("holdover with a true error of %v, bound %v", trueError, bound)
+	case !waiting && (st.Mode != "locked" || !st.Selected.Present()):
 		return fmt.Sprintf("mode %s, selected %s: %s", st.Mode, st.Selected, st.Decision.Reason)
 	case !ok || trueError.Abs() > calmError:
 		return fmt.Sprintf("the true error is %v", trueError)
