@@ -205,6 +205,8 @@ type Paths struct {
 	// StatusSocket is the Unix socket that `clockarbiter status` asks. Default: status.sock in
 	// RunDir.
 	StatusSocket string `toml:"status_socket"`
+	// StatusGroup may ask it, beside root. Empty: every user may.
+	StatusGroup string `toml:"status_group"`
 }
 
 // Process configures the supervision of children.

@@ -214,6 +214,7 @@ func hostRules() []Rule {
 		{Key: "paths.run_dir", Default: "/run/clockarbiter", Limit: Form{"an absolute path without spaces of at most 64 bytes", func(s string) bool { return isPath(s) && len(s) <= 64 }}},
 		{Key: "paths.state_dir", Default: "/var/lib/clockarbiter", Limit: Form{"an absolute path without spaces", isPath}},
 		{Key: "paths.status_socket", Default: "", Limit: Form{"an absolute path without spaces of at most 107 bytes", func(s string) bool { return isPath(s) && len(s) <= 107 }}},
+		{Key: "paths.status_group", Default: "", Limit: Form{"a group name", isUser}},
 		{Key: "process.grace", Default: "2s", Limit: Durations{Min: 10 * time.Millisecond, Max: time.Minute}},
 		{Key: "process.backoff_min", Default: "500ms", Limit: Durations{Min: 10 * time.Millisecond, Max: time.Hour}},
 		{Key: "process.backoff_max", Default: "30s", Limit: Durations{Min: 10 * time.Millisecond, Max: 24 * time.Hour}},

@@ -151,6 +151,7 @@ func needsRestart(old, wanted *configs.Config) error {
 	add("a key of [clock] outside of [clock.step]", a == b)
 	add("a key of [paths]", old.Paths == wanted.Paths)
 	add("a key of [record]", old.Record == wanted.Record)
+	add("a key of [record]", old.Record == wanted.Record)
 	add("a key of [log]", old.Log == wanted.Log)
 	return errors.Join(errs...)
 }

@@ -262,3 +262,17 @@ func TestTheLockSaysWhoHoldsIt(t *testing.T) {
 		t.Error("a directory that cannot be made is no error")
 	}
 }
+
+func TestStatusOfAGroupIsForThatGroup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "status.sock")
+	serve(t, NewStatusServer(path, lockedStatus, discard()).Restrict("nogroup").Run)
+	awaitSocket(t, path)
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil || st.Mode&0o777 != 0o660 || st.Gid != 65534 {
+		t.Errorf("mode %o, group %d, %v; want 660 and nogroup", st.Mode&0o777, st.Gid, err)
+	}
+	err := NewStatusServer(path+"2", lockedStatus, discard()).Restrict("no-such-group").Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "set paths.status_group") {
+		t.Errorf("a group that does not exist: %v", err)
+	}
+}

@@ -8,6 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/user"
+	"strconv"
 	"time"
 )
 
@@ -23,6 +26,13 @@ type StatusServer struct {
 	path     string
 	snapshot func() (Status, bool)
 	log      *slog.Logger
+	group    string
+}
+
+// Restrict lets only root and the members of a group ask; empty: every user may. It is called before Run.
+func (s *StatusServer) Restrict(group string) *StatusServer {
+	s.group = group
+	return s
 }
 
 // NewStatusServer prepares a server at path; snapshot must be quick and safe to call from any
@@ -34,8 +44,7 @@ func NewStatusServer(path string, snapshot func() (Status, bool), log *slog.Logg
 // Run serves until ctx is done. A socket that another live supervisor answers on is an error; one
 // that nobody answers on is left over and is replaced.
 func (s *StatusServer) Run(ctx context.Context) error {
-	// Status is read-only and holds nothing secret: every user of the host may read it.
-	ln, err := listenUnix(ctx, s.path, 0o666)
+	ln, err := s.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("status socket: %w", err)
 	}
@@ -62,6 +71,31 @@ func (s *StatusServer) Run(ctx context.Context) error {
 			conn.Close()
 		}
 	}
+}
+
+// listen makes the socket. Status is read-only and holds nothing secret: where no group is named, every
+// user of the host may read it.
+func (s *StatusServer) listen(ctx context.Context) (net.Listener, error) {
+	if s.group == "" {
+		return listenUnix(ctx, s.path, 0o666)
+	}
+	group, err := user.LookupGroup(s.group)
+	if err != nil {
+		return nil, fmt.Errorf("group %s does not exist: create it, or set paths.status_group: %w", s.group, err)
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		return nil, fmt.Errorf("group %s: %w", s.group, err)
+	}
+	ln, err := listenUnix(ctx, s.path, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Chown(s.path, -1, gid), os.Chmod(s.path, 0o660)); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
 }
 
 func (s *StatusServer) answer(conn net.Conn) {

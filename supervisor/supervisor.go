@@ -87,7 +87,7 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 		})
 	}
 	engines.apply(ctx, s.cfg, plan)
-	serve(NewStatusServer(s.cfg.Paths.StatusSocket, l.snapshot, s.options.Log).Run)
+	serve(NewStatusServer(s.cfg.Paths.StatusSocket, l.snapshot, s.options.Log).Restrict(s.cfg.Paths.StatusGroup).Run)
 	serve((&controlServer{path: filepath.Join(s.cfg.Paths.RunDir, controlSocket), reload: s.Reload, log: s.options.Log}).run)
 	s.record.started(fmt.Sprintf("clockarbiter %s started: driver %s, %d engine(s), %d configured source(s)", s.options.Version, s.cfg.Clock.Driver, len(plan.Children), len(plan.Sources)))
 	s.own(ctx, &services, &l.own)

@@ -24,7 +24,7 @@ func reloadCommand() *cobra.Command {
 keep running, thresholds and options of sources change without disturbing what was measured. A
 configuration with anything wrong in it changes nothing.
 
-Keys of [clock] outside of [clock.step], of [paths] and of [log] take effect with a restart only.
+Keys of [clock] outside of [clock.step], of [paths], [record] and [log] take effect with a restart only.
 
 Exit code 0 when the new configuration is in force, 1 when it was refused, with the reason, or nobody
 answers.`,
