@@ -121,6 +121,9 @@ func (d *Discipline) Undo(step time.Duration, ratePPB float64) error {
 	if r, ok := d.kernel.(reclaimer); ok {
 		r.Reclaim()
 	}
+	if step == 0 && ratePPB == 0 {
+		return nil
+	}
 	c := d.wrote
 	c.Step, c.FreqPPB, c.TAIOffset = sources.Some(-step), sources.None[float64](), sources.None[int]()
 	if ratePPB != 0 {

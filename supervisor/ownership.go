@@ -43,6 +43,7 @@ type ownership struct {
 	starting bool                 // the scan at start is on its way
 	pending  []pendingEntry       // entries that wait for the suspects
 	suspects []rivals.Suspect
+	known    bool // whether the newest scan was complete
 	count    int
 	newest   sources.Optional[clock.Intrusion]
 }
@@ -209,7 +210,7 @@ func (o *ownership) found(now timescale.Instant, r rivals.Result) {
 	if r.Err != nil {
 		o.record.log.Warn("rivals not completely known", "error", r.Err)
 	}
-	o.suspects = suspicious(r.Suspects)
+	o.suspects, o.known = suspicious(r.Suspects), r.Err == nil
 	if o.starting && len(o.suspects) > 0 {
 		o.record.rivals(o.suspects)
 	}
@@ -230,7 +231,7 @@ func suspicious(list []rivals.Suspect) []rivals.Suspect {
 func (o *ownership) flush(now timescale.Instant, all bool) {
 	n := 0
 	for n < len(o.pending) && (all || now.Sub(o.pending[n].since) > suspectsWait) {
-		o.record.write(accuse(o.pending[n].entry, o.suspects))
+		o.record.write(accuse(o.pending[n].entry, o.suspects, o.known && all))
 		n++
 	}
 	o.pending = slices.Delete(o.pending, 0, n)
@@ -312,9 +313,15 @@ func stanceEntry(d defence, reason string) Entry {
 	}
 }
 
-// accuse adds the likeliest suspect to an entry, and the number of others.
-func accuse(e Entry, suspects []rivals.Suspect) Entry {
-	if len(suspects) == 0 {
+// accuse adds the likeliest suspect to an entry, and the number of others. known says that there was a
+// complete scan since.
+func accuse(e Entry, suspects []rivals.Suspect, known bool) Entry {
+	switch {
+	case len(suspects) > 0:
+	case !known:
+		e.Message += "; who could have been it is not known: the processes could not be looked at in time"
+		return e
+	default:
 		e.Message += "; no suspect runs now but what root runs: a program that has ended (date, hwclock), or the hypervisor"
 		return e
 	}
@@ -353,5 +360,5 @@ func (r recorder) rivals(list []rivals.Suspect) {
 	r.write(accuse(Entry{
 		Message: fmt.Sprintf("%d process(es) could write to the clock beside us%s", len(list), names), Priority: PriorityWarning,
 		ID: MessageRivals, Fields: map[string]string{"EVENT": "rivals", "REASON": names[2:]},
-	}, list[:1]))
+	}, list[:1], true))
 }

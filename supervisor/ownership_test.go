@@ -242,7 +242,13 @@ func TestEntriesDoNotWaitForEverForSuspects(t *testing.T) {
 	r := lockedRig(t, "defend")
 	r.virtual.Stranger().Step(time.Millisecond)
 	r.run(5 * time.Second)
-	if got := r.journal.messages(MessageForeignWrite); len(got) != 1 || !strings.Contains(got[0], "no suspect runs now") {
+	if got := r.journal.messages(MessageForeignWrite); len(got) != 1 || !strings.Contains(got[0], "is not known") {
+		t.Errorf("entries %q", got)
+	}
+	r.virtual.Stranger().Step(time.Millisecond)
+	r.run(time.Second)
+	r.own.found(r.at, rivals.Result{})
+	if got := r.journal.messages(MessageForeignWrite); len(got) != 2 || !strings.Contains(got[1], "no suspect runs now") {
 		t.Errorf("entries %q", got)
 	}
 	for range 2 * maxPending {
