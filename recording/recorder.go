@@ -36,6 +36,8 @@ type Options struct {
 	// Failed is told the first of a row of failures, from the goroutine of Run; entries are lost
 	// from then on until writing succeeds again.
 	Failed func(error)
+
+	queue int // length; 0: queueLength
 }
 
 // Recorder writes entries from a bounded queue. All methods but Stats belong to one goroutine, the
@@ -77,7 +79,10 @@ func Open(o Options) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recorder{options: o, folder: dir, queue: make(chan Entry, queueLength), done: make(chan struct{})}
+	if o.queue == 0 {
+		o.queue = queueLength
+	}
+	r := &Recorder{options: o, folder: dir, queue: make(chan Entry, o.queue), done: make(chan struct{})}
 	r.due.Store(true)
 	return r, nil
 }

@@ -65,8 +65,8 @@ func replayFile(t *testing.T, path string) Verdict {
 
 func TestEachRotatedFileReplaysForItself(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
-	r := begin(t, Options{Dir: dir, MaxSize: 40_000, Keep: 100})
-	keep(t, r, 2, 1500)
+	r := begin(t, Options{Dir: dir, MaxSize: 50_000, Keep: 100})
+	keep(t, r, 2, 800)
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -82,15 +82,15 @@ func TestEachRotatedFileReplaysForItself(t *testing.T) {
 		}
 		ticks += v.Ticks
 	}
-	if ticks != 1500 || r.Stats().Lost != 0 {
-		t.Errorf("%d ticks in %d files, %d lost; want 1500, none lost", ticks, len(files), r.Stats().Lost)
+	if ticks != 800 || r.Stats().Lost != 0 {
+		t.Errorf("%d ticks in %d files, %d lost; want 800, none lost", ticks, len(files), r.Stats().Lost)
 	}
 }
 
 func TestOldFilesMakeRoom(t *testing.T) {
 	dir := t.TempDir()
-	r := begin(t, Options{Dir: dir, MaxSize: 30_000, Keep: 3})
-	keep(t, r, 2, 2000)
+	r := begin(t, Options{Dir: dir, MaxSize: 15_000, Keep: 3})
+	keep(t, r, 2, 1000)
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestOldFilesMakeRoom(t *testing.T) {
 		}
 	}
 	// The last write into each file, at most a buffer, may exceed its size.
-	if limit := int64(3*30_000 + 3*80_000); size > limit || len(files) < 2 {
+	if limit := int64(3*15_000 + 3*80_000); size > limit || len(files) < 2 {
 		t.Errorf("%d files, %d bytes, limit %d", len(files), size, limit)
 	}
 	if n, _ := sequenceOf(files[0]); n == 1 {
@@ -134,7 +134,7 @@ func TestShortFilesDoNotPushTheHistoryOut(t *testing.T) {
 
 func TestAFullQueueCostsEntriesAndNeverTheReplay(t *testing.T) {
 	dir := t.TempDir()
-	o := Options{Dir: dir, MaxSize: 1 << 30, Keep: 2, Header: testHeader()}
+	o := Options{Dir: dir, MaxSize: 1 << 30, Keep: 2, Header: testHeader(), queue: 256}
 	r, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -276,13 +276,13 @@ func TestNoRecorderRecordsNothing(t *testing.T) {
 
 func TestFindByIdentifierAndByTime(t *testing.T) {
 	dir := t.TempDir()
-	r := begin(t, Options{Dir: dir, MaxSize: 40_000, Keep: 100})
-	keep(t, r, 2, 1500)
+	r := begin(t, Options{Dir: dir, MaxSize: 50_000, Keep: 100})
+	keep(t, r, 2, 800)
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
 	files, _ := Files(dir)
-	for _, n := range []uint64{1, 400, 900, 1500} {
+	for _, n := range []uint64{1, 200, 500, 800} {
 		found, err := FindID(files, testHeader().ID(n))
 		if err != nil || found.Decision.Number > n || len(found.Input.Candidates) == 0 && n > 1 {
 			t.Errorf("decision %d: found %s, %v", n, found.ID, err)
@@ -293,7 +293,7 @@ func TestFindByIdentifierAndByTime(t *testing.T) {
 			t.Errorf("at %v: found %s, %v; want %s", at.Near(), byTime.ID, err, found.ID)
 		}
 	}
-	for _, id := range []string{"test-1501", "other-5"} {
+	for _, id := range []string{"test-801", "other-5"} {
 		if found, err := FindID(files, id); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %s, %v", id, found.ID, err)
 		}

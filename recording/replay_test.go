@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"clockarbiter/arbiter"
+	"clockarbiter/arbiter/roster"
 	"clockarbiter/sources"
 )
 
 func TestReplayRepeatsEveryDecisionBitForBit(t *testing.T) {
 	changes := map[string]bool{}
-	for seed := range uint64(16) {
-		file := record(t, seed, 600)
+	for seed := range uint64(10) {
+		file := record(t, seed, 400)
 		v, err := Replay(open(t, file))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -22,7 +23,7 @@ func TestReplayRepeatsEveryDecisionBitForBit(t *testing.T) {
 		if v.Difference != nil {
 			t.Fatalf("seed %d: %s differs:\n%+v\nrecorded\n%+v", seed, v.Difference.ID, v.Difference.Replayed, v.Difference.Recorded)
 		}
-		if v.Ticks != 600 || !v.Complete || v.Lost != 0 || v.To.Sub(v.From) != 599*250*time.Millisecond {
+		if v.Ticks != 400 || !v.Complete || v.Lost != 0 || v.To.Sub(v.From) != 399*250*time.Millisecond {
 			t.Errorf("seed %d: %+v", seed, v)
 		}
 		for _, kind := range kinds(t, file) {
@@ -185,6 +186,78 @@ func TestWhatIfASourceHasNoVote(t *testing.T) {
 	if last.Recorded.Selected != "ptp:eth0:0" || last.Other.Selected == "ptp:eth0:0" || last.To.Sub(last.From) < 30*time.Second {
 		t.Errorf("last span %+v", last)
 	}
+}
+
+// A challenger that is better by a factor of three is taken with a hysteresis of two and not with one of
+// ten.
+func TestWhatIfTheHysteresisIsAnother(t *testing.T) {
+	file := challenged(t)
+	for _, c := range []struct {
+		hysteresis float64
+		follows    bool
+	}{{2, true}, {100, false}} {
+		other := Other{Plan: challengePlan(), Thresholds: challengeThresholds(c.hysteresis)}
+		got, err := Compare(open(t, file), other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(got.Spans) > 0) == c.follows || (shareOf(got.Other.Followed, "ntp:192.0.2.2") > 0) != c.follows {
+			t.Errorf("hysteresis %v: %+v", c.hysteresis, got)
+		}
+		if got.Verdict.Difference != nil || shareOf(got.Recorded.Followed, "ntp:192.0.2.2") == 0 {
+			t.Fatalf("the recording does not switch: %+v", got.Recorded)
+		}
+	}
+}
+
+func challengePlan() []roster.Planned {
+	return []roster.Planned{{ID: "ntp:192.0.2.1", Kind: sources.NTP}, {ID: "ntp:192.0.2.2", Kind: sources.NTP}}
+}
+
+func challengeThresholds(hysteresis float64) arbiter.Config {
+	c := arbiter.DefaultConfig()
+	c.Hysteresis, c.Combine = hysteresis, false
+	return c
+}
+
+// challenged records two NTP servers of which the second, with a tenth of the delay, appears after the first
+// is followed.
+func challenged(t *testing.T) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	h := testHeader()
+	h.Plan = challengePlan()
+	w, err := NewWriter(&file, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(e Entry) {
+		if err := w.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, a := roster.New(h.Plan), arbiter.New(challengeThresholds(2))
+	write(Entry{Keyframe: newKeyframe(a, r, 0)})
+	for i := range 120 {
+		now := start.Add(time.Duration(i) * time.Second)
+		var u sources.Update
+		for j, delay := range []time.Duration{2 * time.Millisecond, 200 * time.Microsecond} {
+			if j == 1 && i < 40 {
+				continue
+			}
+			u.Reports = append(u.Reports, sources.Report{Source: h.Plan[j].ID, At: now, Condition: sources.Measuring})
+			u.Samples = append(u.Samples, sources.Sample{Source: h.Plan[j].ID, At: now, Offset: time.Duration((i*37+j*11)%100) * 10, Delay: sources.Some(delay), Dispersion: time.Microsecond})
+		}
+		write(Entry{Update: &Update{Now: now, Samples: u.Samples, Reports: u.Reports}})
+		r.Take(now, u)
+		in := r.Input(now, 0)
+		d := a.Step(in)
+		write(Entry{Tick: &Tick{Input: in, Decision: &d, Applied: true}})
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
 }
 
 func TestWhatIfTheClockMayNotBeStepped(t *testing.T) {
