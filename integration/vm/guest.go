@@ -28,7 +28,7 @@ const (
 
 const (
 	bootLimit   = 3 * time.Minute  // from power on to the agent's first answer
-	ScriptLimit = 10 * time.Minute // of the machine's time, for any one script
+	scriptLimit = 10 * time.Minute // of the machine's time, for any one script
 )
 
 // Guest is a running virtual machine. Not for concurrent use.
@@ -195,7 +195,7 @@ func (g *Guest) Try(script string) (output string, status int, err error) {
 	if err := g.resume(); err != nil {
 		return "", 0, err
 	}
-	output, status, err = g.agent.run("set -e\n"+script, ScriptLimit)
+	output, status, err = g.agent.run("set -e\n"+script, scriptLimit)
 	return output, status, errors.Join(err, g.pause())
 }
 
@@ -210,7 +210,7 @@ func (g *Guest) Put(t testing.TB, path string, mode uint32, content []byte) {
 	t.Helper()
 	err := g.resume()
 	if err == nil {
-		err = errors.Join(g.agent.put(path, mode, content, ScriptLimit), g.pause())
+		err = errors.Join(g.agent.put(path, mode, content, scriptLimit), g.pause())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -289,7 +289,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("copy snapshot: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // only read from
+	defer in.Close() // only read from
 	out, err := os.Create(to)
 	if err != nil {
 		return fmt.Errorf("copy snapshot: %w", err)

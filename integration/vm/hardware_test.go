@@ -129,7 +129,7 @@ func TestGrandmasterLies(t *testing.T) {
 		{"UTC offset of 36 s", func() { w.B().Advertise(t, vm.Settings{UTCOffset: 36}) }, func() { w.B().Advertise(t, vm.Settings{}) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w.StartTrace(t, 100*time.Millisecond)
+			w.StartTrace(t, 250*time.Millisecond)
 			tc.tell()
 			h.Await(t, "off the liar", named+time.Second, func(st supervisor.Status) bool { return !vm.Following("ptp")(st) })
 			h.Await(t, "locked to NTP", 30*time.Second, vm.Following("ntp"))
@@ -148,7 +148,7 @@ func TestGrandmasterLies(t *testing.T) {
 // 37 s off.
 func TestLinkDown(t *testing.T) {
 	g, w, h := locked(t, ordinary, hardwareA+threeNTP, "ptp:enp2s0")
-	w.StartTrace(t, 100*time.Millisecond)
+	w.StartTrace(t, 250*time.Millisecond)
 	g.Run(t, "ip link set enp2s0 down; sleep 5; ip link set enp2s0 up")
 	h.Await(t, "locked to NTP", 30*time.Second, vm.Following("ntp"))
 	h.Await(t, "locked to PTP again", 2*time.Minute, vm.Following("ptp"))

@@ -3,7 +3,6 @@ package vm
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -171,17 +170,4 @@ func (g *Guest) Kernel(t testing.TB) map[string]int {
 		t.Fatal("adjtimex(8) printed nothing")
 	}
 	return state
-}
-
-// artefact keeps a file of a test for a person to look at, where CLOCKARBITER_ARTEFACTS says.
-func artefact(t testing.TB, name, content string) {
-	t.Helper()
-	dir := os.Getenv("CLOCKARBITER_ARTEFACTS")
-	if dir == "" {
-		return
-	}
-	path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "-")+"-"+name)
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Error(fmt.Errorf("keep %s: %w", name, err))
-	}
 }

@@ -52,7 +52,7 @@ func measure(device string, utcOffset, interval time.Duration, count int) error 
 
 // read compares the PHC with CLOCK_REALTIME: the reading with the narrowest window of several.
 func read(phc int) (offset, window int64, err error) {
-	const readings = 25
+	const readings = 5
 	o, err := unix.IoctlPtpSysOffsetExtended(phc, readings)
 	if err != nil {
 		return 0, 0, fmt.Errorf("read PHC: %w", err)
