@@ -106,6 +106,18 @@ var planted = []struct{ rule, file, source, want string }{
 		`import _ "clockarbiter/clock"`, "import direction",
 	},
 	{
+		"the roster does no I/O", "arbiter/roster/io.go",
+		`import _ "os"`, "pure package",
+	},
+	{
+		"the roster does not import clock", "arbiter/roster/clock.go",
+		`import _ "clockarbiter/clock"`, "import direction",
+	},
+	{
+		"recording does not import configs", "recording/configs.go",
+		`import _ "clockarbiter/configs"`, "import direction",
+	},
+	{
 		"sources does not import arbiter", "apart/sources/arbiter.go",
 		`import _ "clockarbiter/arbiter"`, "import direction",
 	},
