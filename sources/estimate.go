@@ -27,6 +27,9 @@ type Estimate struct {
 	// WanderPPB is the learnt random walk of FreqPPB, in parts per billion per square root of a
 	// second: what FreqSDPPB grows by.
 	WanderPPB float64
+	// LastingWanderPPB is the same over the last thousand samples: what Bound grows by where it is
+	// larger, because a promise for hours must not rest on a quiet minute. 0: not known.
+	LastingWanderPPB float64
 	// OffsetSD and FreqSDPPB are one standard deviation of the random error of the two.
 	OffsetSD  time.Duration
 	FreqSDPPB float64
@@ -59,7 +62,8 @@ func (e Estimate) Project(at timescale.Instant) Estimate {
 	p.FreqSDPPB = math.Sqrt(e.FreqSDPPB*e.FreqSDPPB + e.WanderPPB*e.WanderPPB*age)
 	linear := float64(e.OffsetSD) + e.FreqSDPPB*age
 	p.OffsetSD = duration(math.Sqrt(linear*linear + wanderVariance(e.WanderPPB, age)))
-	p.Terms.Growth = min(e.Terms.Growth+Confidence*max(0, min(p.OffsetSD, maxBound/Confidence)-e.OffsetSD), maxBound)
+	promised := duration(math.Sqrt(linear*linear + wanderVariance(max(e.WanderPPB, e.LastingWanderPPB), age)))
+	p.Terms.Growth = min(e.Terms.Growth+Confidence*max(0, min(promised, maxBound/Confidence)-e.OffsetSD), maxBound)
 	p.Bound = min(e.Bound+max(0, p.Terms.Growth-e.Terms.Growth), maxBound)
 	return p
 }

@@ -44,6 +44,25 @@ func (n *noise) learn(innovation, predicted, dt float64) {
 	n.learnt++
 }
 
+// wanderAverage is the mean of the learnt wander's square. The present value, which comes and goes by a
+// factor of two, is the best guess of the present wander.
+type wanderAverage struct {
+	square float64
+	count  int
+}
+
+const (
+	// wanderAfter is the number of samples from which the wander is learnt well enough to be
+	// averaged, wanderMemory the number averaged over.
+	wanderAfter, wanderMemory = 64, 1024
+)
+
+func (w *wanderAverage) add(square float64) {
+	if w.count++; w.count > wanderAfter {
+		w.square += (square - w.square) / min(float64(w.count-wanderAfter), wanderMemory)
+	}
+}
+
 // clamp limits v; NaN, which a sum of opposite infinities would give, is taken as hi.
 func clamp(v, lo, hi float64) float64 {
 	if v >= lo && v <= hi {

@@ -35,20 +35,22 @@ type Rate struct {
 // Tracker follows one source: samples go in, an estimate with an error bound comes out. It is a
 // value machine, not safe for concurrent use, and the same samples always give the same estimates.
 type Tracker struct {
-	cfg        TrackerConfig
-	started    bool
-	base       time.Duration // offset that the filter's phase is relative to
-	fit        fit
-	noise      noise
-	delay      minimum
-	usual      float64 // mean delay above the minimum, ns
-	resolution minimum
-	newest     Sample
-	heard      Optional[timescale.Instant] // newest sample looked at, held ones included
-	now        Optional[timescale.Instant]
-	held       suspects
-	track      uint32
-	samples    int
+	cfg     TrackerConfig
+	started bool
+	base    time.Duration // offset that the filter's phase is relative to
+	fit     fit
+	noise   noise
+	delay   minimum
+	usual   float64 // mean delay above the minimum, ns
+	// usualWander is the mean of what the fit takes the wander to be.
+	usualWander wanderAverage
+	resolution  minimum
+	newest      Sample
+	heard       Optional[timescale.Instant] // newest sample looked at, held ones included
+	now         Optional[timescale.Instant]
+	held        suspects
+	track       uint32
+	samples     int
 }
 
 const (
@@ -129,7 +131,7 @@ func (t *Tracker) start(s Sample) {
 	t.noise = newNoise(t.priorSpread(s))
 	t.learnPath(s)
 	t.base = s.Offset
-	t.usual = 0
+	t.usual, t.usualWander = 0, wanderAverage{}
 	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), t.ratePrior())
 	t.started, t.samples, t.newest = true, 1, s
 }
@@ -209,6 +211,7 @@ const maxExcess = 1e3
 // take enters the reading of a believed sample.
 func (t *Tracker) take(s Sample, r reading) {
 	t.fit.add(r)
+	t.usualWander.add(t.fit.wander())
 	t.rebase()
 	t.samples++
 	t.newest = s
@@ -267,20 +270,22 @@ func (t *Tracker) Estimate(at timescale.Instant) (Estimate, bool) {
 	}
 	dt := secondsBetween(t.newest.At, at)
 	wander := t.fit.wander()
+	lasting := max(wander, t.usualWander.square)
 	b := t.fit.best.after(dt, wander)
 	e := Estimate{
-		At:         at,
-		Offset:     addFloat(t.base, b.phase),
-		FreqPPB:    b.freq,
-		WanderPPB:  math.Sqrt(wander),
-		OffsetSD:   duration(math.Sqrt(b.p00)),
-		FreqSDPPB:  math.Sqrt(b.p11),
-		Jitter:     duration(math.Sqrt(t.noise.variance)),
-		Terms:      t.terms(math.Sqrt(t.fit.best.p00), math.Sqrt(b.p00)),
-		Track:      t.track,
-		Suspects:   t.held.count,
-		Samples:    t.samples,
-		LastSample: t.newest.At,
+		At:               at,
+		Offset:           addFloat(t.base, b.phase),
+		FreqPPB:          b.freq,
+		WanderPPB:        math.Sqrt(wander),
+		LastingWanderPPB: math.Sqrt(lasting),
+		OffsetSD:         duration(math.Sqrt(b.p00)),
+		FreqSDPPB:        math.Sqrt(b.p11),
+		Jitter:           duration(math.Sqrt(t.noise.variance)),
+		Terms:            t.terms(math.Sqrt(t.fit.best.p00), math.Sqrt(t.fit.best.after(dt, lasting).p00)),
+		Track:            t.track,
+		Suspects:         t.held.count,
+		Samples:          t.samples,
+		LastSample:       t.newest.At,
 	}
 	e.Bound = e.Terms.Sum()
 	return e, true

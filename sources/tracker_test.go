@@ -417,7 +417,7 @@ func checkEstimate(t *testing.T, tr *Tracker, at timescale.Instant) {
 	}
 	p := e.Project(at.Add(time.Hour))
 	for _, e := range []Estimate{e, p} {
-		for _, v := range []float64{e.FreqPPB, e.FreqSDPPB, e.WanderPPB} {
+		for _, v := range []float64{e.FreqPPB, e.FreqSDPPB, e.WanderPPB, e.LastingWanderPPB} {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				t.Fatalf("not finite: %+v", e)
 			}

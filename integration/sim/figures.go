@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -294,29 +295,47 @@ func ntpFigures(e Effort) ([]Figure, error) {
 
 // coldStartFigures begin 10 ms and 50 ppm off.
 func coldStartFigures(e Effort) ([]Figure, error) {
-	stepped, over, err := coldStart(e, Scenario{})
+	stepped, err := coldStart(e, Scenario{})
 	if err != nil {
 		return nil, err
 	}
-	slewed, overSlewed, err := coldStart(e, Scenario{
-		Clock: ClockSpec{MaxSlewPPM: 500}, Arbiter: ArbiterSpec{NeverStep: true},
-	})
+	slewed, err := coldStart(e, Scenario{Clock: ClockSpec{MaxSlewPPM: 500}, Arbiter: ArbiterSpec{NeverStep: true}})
 	if err != nil {
 		return nil, err
 	}
 	const needed = 20.0 // 10 ms at 500 ppm
 	return []Figure{
-		{Name: "cold start, 10 ms and 50 ppm, step: under 1 us after", Got: stepped, Must: 5, Unit: "s"},
-		{Name: "cold start, step: overshoot", Got: over / readingNoise, Must: 3, Unit: "sigma of a reading"},
-		{Name: "cold start, slew at 500 ppm: under 1 us after, from the first command", Got: slewed / needed, Must: 1.1, Unit: "x 20 s",
-			Reference: fmt.Sprintf("%.2f s", slewed)},
-		{Name: "cold start, slew: overshoot", Got: overSlewed / readingNoise, Must: 3, Unit: "sigma of a reading"},
+		{Name: "cold start, 10 ms and 50 ppm, step: under 1 us after", Got: stepped.took, Must: 5, Unit: "s"},
+		stepped.overshoot("cold start, step"),
+		{
+			Name: "cold start, slew at 500 ppm: under 1 us after, from the first command", Got: slewed.took / needed, Must: 1.1, Unit: "x 20 s",
+			Reference: fmt.Sprintf("%.2f s", slewed.took),
+		},
+		slewed.overshoot("cold start, slew"),
 	}, nil
 }
 
-// coldStart returns the longest time to within 1 us over the seeds, and the largest error of the other
-// sign after it. Where only slewing is allowed the time counts from the selection of the source.
-func coldStart(e Effort, like Scenario) (seconds, overshoot float64, err error) {
+// start is what the cold starts showed over the seeds.
+type start struct {
+	// took is the longest time in s to within 1 us, from the selection of the source where only
+	// slewing is allowed.
+	took float64
+	// peaks are the largest errors of the other sign after it, in ns; sorted.
+	peaks []float64
+}
+
+// overshoot is the peak that one run in fifty exceeds, in standard deviations of a reading: of hundreds
+// of runs the largest is above three by chance alone.
+func (s start) overshoot(name string) Figure {
+	n := len(s.peaks)
+	return Figure{
+		Name: name + ": overshoot", Got: s.peaks[n-1-n/50] / readingNoise, Must: 3, Unit: "sigma of a reading",
+		Reference: fmt.Sprintf("median of %d runs %.0f ns, largest %.0f ns", n, s.peaks[n/2], s.peaks[n-1]),
+	}
+}
+
+func coldStart(e Effort, like Scenario) (start, error) {
+	var out start
 	for seed := range 3 * e.Seeds {
 		s := benchPHC(seed+1, 1e-9, Duration(time.Second), Duration(time.Minute))
 		s.Oscillator.FrequencyPPB = 50_000
@@ -325,22 +344,30 @@ func coldStart(e Effort, like Scenario) (seconds, overshoot float64, err error) 
 		s.Clock.Offset = Duration(-10 * time.Millisecond)
 		r, err := Run(s)
 		if err != nil {
-			return 0, 0, err
+			return start{}, err
 		}
 		at, ok := r.Error.LastAbove(1000)
 		if !ok || len(r.Selections) == 0 {
-			return math.Inf(1), math.Inf(1), nil
+			return start{took: math.Inf(1), peaks: []float64{math.Inf(1)}}, nil
 		}
 		took := at.Seconds()
 		if like.Arbiter.NeverStep {
 			took -= r.Selections[0].Seconds
 		}
-		seconds = max(seconds, took)
-		for _, v := range r.Error.Window(at, Elapsed(s.Duration)).Values {
-			overshoot = max(overshoot, v) // the clock began slow
-		}
+		out.took = max(out.took, took)
+		out.peaks = append(out.peaks, peakAfter(r.Error, at))
 	}
-	return seconds, overshoot, nil
+	slices.Sort(out.peaks)
+	return out, nil
+}
+
+// peakAfter is the largest positive error after at: the clock began slow, so it is beyond the goal.
+func peakAfter(s Series, at Elapsed) float64 {
+	var peak float64
+	for _, v := range s.Window(at, s.Start+Elapsed(len(s.Values))*s.Interval).Values {
+		peak = max(peak, v)
+	}
+	return peak
 }
 
 // failOverFigures lose the PHC after two hours, beside four NTP servers that are 100 us off.
