@@ -49,9 +49,9 @@ func BenchmarkKeyframe(b *testing.B) {
 			}
 			b.ResetTimer()
 			for range b.N {
-				newKeyframe(busyArbiter, busyRoster, 0)
+				NewKeyframe(busyArbiter, busyRoster, 0)
 			}
-			b.ReportMetric(float64(len(newKeyframe(busyArbiter, busyRoster, 0).Roster)), "bytes")
+			b.ReportMetric(float64(len(NewKeyframe(busyArbiter, busyRoster, 0).Roster)), "bytes")
 		})
 	}
 }

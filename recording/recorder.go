@@ -94,7 +94,7 @@ func (r *Recorder) Keyframe(a *arbiter.Arbiter, s *roster.Roster) {
 		return
 	}
 	r.due.Store(false)
-	if r.send(Entry{Keyframe: newKeyframe(a, s, r.gap)}) {
+	if r.send(Entry{Keyframe: NewKeyframe(a, s, r.gap)}) {
 		r.begun, r.gap = true, 0
 	}
 }

@@ -80,12 +80,12 @@ func TestASampleThatIsOffByANanosecondIsNoticed(t *testing.T) {
 func TestAStateRestoresToTheLastField(t *testing.T) {
 	s := newScenario(3, func(Entry) {})
 	s.run(500)
-	k := newKeyframe(s.arbiter, s.roster, 0)
+	k := NewKeyframe(s.arbiter, s.roster, 0)
 	a, r, err := k.restore()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again := newKeyframe(a, r, 0); again.Sum != k.Sum {
+	if again := NewKeyframe(a, r, 0); again.Sum != k.Sum {
 		t.Error("the state of the restored machines is another one")
 	}
 }
@@ -237,7 +237,7 @@ func challenged(t *testing.T) []byte {
 		}
 	}
 	r, a := roster.New(h.Plan), arbiter.New(challengeThresholds(2))
-	write(Entry{Keyframe: newKeyframe(a, r, 0)})
+	write(Entry{Keyframe: NewKeyframe(a, r, 0)})
 	for i := range 120 {
 		now := start.Add(time.Duration(i) * time.Second)
 		var u sources.Update
@@ -302,7 +302,7 @@ func quiet(t *testing.T, n int) []byte {
 			t.Fatal(err)
 		}
 	}
-	write(Entry{Keyframe: newKeyframe(s.arbiter, s.roster, 0)})
+	write(Entry{Keyframe: NewKeyframe(s.arbiter, s.roster, 0)})
 	for i := range n {
 		if i%4 == 0 {
 			u := sources.Update{}

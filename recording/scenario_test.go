@@ -187,7 +187,7 @@ func record(t *testing.T, seed uint64, n int) []byte {
 			t.Error(err)
 		}
 	})
-	if err := w.Write(Entry{Keyframe: newKeyframe(s.arbiter, s.roster, 0)}); err != nil {
+	if err := w.Write(Entry{Keyframe: NewKeyframe(s.arbiter, s.roster, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	s.run(n)

@@ -56,8 +56,8 @@ func Revision() string {
 // bit for bit.
 func DigestOf(d arbiter.Decision) string { return digest(encodeState(&d)) }
 
-// newKeyframe captures the state of both machines.
-func newKeyframe(a *arbiter.Arbiter, r *roster.Roster, lost uint64) *Keyframe {
+// NewKeyframe captures the state of both machines; lost counts the entries that are missing before it.
+func NewKeyframe(a *arbiter.Arbiter, r *roster.Roster, lost uint64) *Keyframe {
 	k := &Keyframe{Lost: lost, Arbiter: encodeState(a), Roster: encodeState(r)}
 	k.Sum = k.sum()
 	return k

@@ -19,8 +19,10 @@ type explanation struct {
 	// Asked is the decision that was asked for, where it repeats the explained one.
 	Asked string `json:"asked,omitempty"`
 	// By is the decision that what is done now goes back to, and Since its time; of now only.
-	By      string `json:"by,omitempty"`
-	Since   string `json:"since,omitempty"`
+	By    string `json:"by,omitempty"`
+	Since string `json:"since,omitempty"`
+	// Note says where the recordings end before the time that was asked for.
+	Note    string `json:"note,omitempty"`
 	Kind    string `json:"kind"`
 	At      string `json:"at"`
 	Summary string `json:"summary"`
@@ -181,6 +183,9 @@ func (e explanation) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "Decision %s, %s (%s)\n\n", e.ID, e.At, e.Kind)
 	fmt.Fprintln(w, e.Summary)
+	if e.Note != "" {
+		fmt.Fprintln(w, e.Note)
+	}
 	if e.By != "" {
 		fmt.Fprintf(w, "So since %s, by decision %s.\n", e.Since, e.By)
 	}

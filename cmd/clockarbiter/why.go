@@ -84,6 +84,7 @@ func (f whyFlags) explain(ctx context.Context, args []string, now time.Time) (ex
 		return explanation{}, err
 	}
 	e := explain(found)
+	e.Note = f.ends(found, now)
 	if len(args) > 0 && args[0] != e.ID {
 		e.Asked = args[0]
 	}
@@ -109,6 +110,19 @@ func (f whyFlags) find(ctx context.Context, args []string, now time.Time) (recor
 		}
 		return f.recorded(ctx, func(files []string) (recording.Found, error) { return recording.FindTime(files, at) })
 	}
+}
+
+// recordedLate is how far the end of a recording may lie back before it is mentioned: a file is written in
+// pieces.
+const recordedLate = 10 * time.Second
+
+// ends says where the recordings end before the time that was asked for; empty where they do not.
+func (f whyFlags) ends(found recording.Found, now time.Time) string {
+	at, err := parseTime(f.at, now)
+	if err != nil || at.Sub(found.Until.Near()) < recordedLate {
+		return ""
+	}
+	return fmt.Sprintf("Recorded up to %s only: what was decided after that is not known.", found.Until.Near().Format(time.RFC3339))
 }
 
 // recorded looks in the recordings.

@@ -215,6 +215,7 @@ func TestWhyAnswersFromTheRecordings(t *testing.T) {
 		{"a decision", []string{"boot-1"}, "Decision boot-1, 2026-09-21T14:13:20Z"},
 		{"one that repeats another", []string{"boot-20"}, "Decision boot-20 repeats boot-"},
 		{"a time", []string{"--at", "2026-09-21T14:13:20.5Z"}, "Decision boot-1,"},
+		{"a time after the end", []string{"--at", "2026-09-21T15:00:00Z"}, "Recorded up to 2026-09-21T14:14:19Z only"},
 		{"a time after the fault", []string{"--at", "2026-09-21T14:13:55Z"}, "what to do:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
