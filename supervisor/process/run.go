@@ -234,13 +234,12 @@ func (r *Runner) signal(c child, sig unix.Signal) {
 
 // backOff waits until the next start is due or ctx ends.
 func (r *Runner) backOff(ctx context.Context) {
-	failures := r.State().Failures
-	delay := r.options.Backoff.Delay(failures, r.jitter.Float64())
-	next := time.Now().Add(delay)
-	phase, kind := PhaseBackingOff, EventBackingOff
-	if r.options.Backoff.Quarantined(failures) {
-		phase, kind = PhaseQuarantined, EventQuarantined
+	state, u := r.State(), r.jitter.Float64()
+	delay, phase, kind := r.options.Backoff.Delay(state.Failures, u), PhaseBackingOff, EventBackingOff
+	if r.options.Backoff.Quarantined(state.Fruitless) {
+		delay, phase, kind = r.options.Backoff.QuarantineDelay(u), PhaseQuarantined, EventQuarantined
 	}
+	next := time.Now().Add(delay)
 	select {
 	case <-r.retryC: // meant for an earlier wait
 	default:
@@ -337,6 +336,7 @@ func (r *Runner) startFailed(err error, lines []string) {
 	r.mu.Lock()
 	r.state.LastError = err
 	r.state.Failures++
+	r.state.Fruitless++
 	r.mu.Unlock()
 	r.event(Event{Kind: EventStartFailed, Err: err, Lines: lines})
 }
@@ -349,6 +349,10 @@ func (r *Runner) ended(exit Exit) {
 		healthy = max(0, r.progress.Sub(r.started))
 	}
 	r.state.Failures = r.options.Backoff.Failures(r.state.Failures, healthy)
+	r.state.Fruitless++
+	if !r.progress.IsZero() {
+		r.state.Fruitless = 0
+	}
 	r.state.PID, r.state.LastExit = 0, &exit
 	r.mu.Unlock()
 	r.event(Event{Kind: EventExited, PID: exit.PID, Exit: &exit})

@@ -419,3 +419,30 @@ func TestAChildThatFailsAgainAndAgainIsLeftAloneForLong(t *testing.T) {
 		}
 	})
 }
+
+func TestAChildThatDoesItsWorkBetweenFailuresIsNeverInQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{diesOf: unix.SIGTERM}
+		for range 20 {
+			s.lives = append(s.lives, 10*time.Second)
+		}
+		r, events, stop := s.run(Options{Backoff: Backoff{
+			Min: time.Second, Max: 4 * time.Second, ResetAfter: time.Minute, QuarantineAfter: 3, Quarantine: 10 * time.Minute,
+		}})
+		for range 400 {
+			time.Sleep(time.Second)
+			r.Progress()
+		}
+		for _, e := range events() {
+			if e.Kind == EventQuarantined {
+				t.Fatalf("%v, although it worked for 10 s each time", e)
+			}
+		}
+		if st := r.State(); st.Failures < 15 || st.Fruitless != 0 {
+			t.Errorf("state %+v, want many failures, none of them fruitless", st)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -58,6 +58,8 @@ type State struct {
 	Restarts int
 	// Failures is the number of failures in a row that the backoff counts.
 	Failures int
+	// Fruitless is the number of runs in a row, starts that went wrong included, without Progress.
+	Fruitless int
 	// LastExit is how the last run ended; nil: none has ended.
 	LastExit *Exit
 	// LastError is why the last start went wrong; nil after one that went well.
