@@ -486,3 +486,30 @@ func TestARestartBeginsWithTheEvidence(t *testing.T) {
 		t.Errorf("offset %s on track %d, want %s on track 2", e.Offset, e.Track, offset)
 	}
 }
+
+// BenchmarkSixtyFourSources is what 64 sources cost that are read 16 times per second each: the share of one
+// core is 1024 samples per second.
+func BenchmarkSixtyFourSources(b *testing.B) {
+	const many, rate = 64, 16
+	w := newWorld(12)
+	w.every, w.reading = time.Second/rate, gauss(50)
+	samples := make([]Sample, 8192)
+	for i := range samples {
+		samples[i] = w.step()
+	}
+	trackers := make([]*Tracker, many)
+	for i := range trackers {
+		trackers[i] = NewTracker(TrackerConfig{Kind: PTP})
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		at := samples[n/many%len(samples)]
+		if n/many%len(samples) == 0 && n > 0 {
+			at.At = trackers[n%many].newest.At.Add(w.every) // the series starts again: one outlier
+		}
+		trackers[n%many].Add(at)
+		n++
+	}
+	b.ReportMetric(100*many*rate*b.Elapsed().Seconds()/float64(b.N), "%core")
+}
