@@ -131,10 +131,29 @@ func (p *planner) reload(ctx context.Context) error {
 		p.record.reloadRefused(err)
 		return err
 	}
-	did := p.put(ctx, cfg, p.draw(ctx, cfg, Facts{}))
+	did := p.put(ctx, cfg, p.draw(ctx, cfg, p.stillKnown(cfg)))
 	p.fleet.retry()
 	p.record.reloaded(did)
 	return nil
+}
+
+// stillKnown is what of the facts holds for another configuration too: a program or user that is named as
+// before is not looked for again, so that a look that goes wrong costs no engine its life.
+func (p *planner) stillKnown(cfg *configs.Config) Facts {
+	known := p.plan.facts
+	if cfg.NTP.Chronyd != p.cfg.NTP.Chronyd {
+		known.Chronyd = Program{}
+	}
+	if cfg.NTP.User != p.cfg.NTP.User {
+		known.ChronyUser = User{}
+	}
+	if cfg.PTP.PTP4L != p.cfg.PTP.PTP4L {
+		known.PTP4L = Program{}
+	}
+	if cfg.PTP.User != p.cfg.PTP.User {
+		known.PTPUser = User{}
+	}
+	return known
 }
 
 // needsRestart names the settings that the running supervisor cannot change: the clock and its owner

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"clockarbiter/configs"
 	"clockarbiter/sources"
 )
@@ -302,5 +304,17 @@ func TestAReloadWithoutAPlannerIsBounded(t *testing.T) {
 	defer cancel()
 	if err := s.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("nobody answers: %v", err)
+	}
+}
+
+func TestAReloadLooksOnlyForProgramsThatAreNamedAnew(t *testing.T) {
+	cfg := parse(t, rigConfig)
+	p := &planner{cfg: cfg, plan: NewPlan(cfg, hostFacts())}
+	if diff := cmp.Diff(hostFacts(), p.stillKnown(parse(t, rigConfig)), cmp.AllowUnexported(sources.Optional[int]{})); diff != "" {
+		t.Errorf("the same names (-want +got):\n%s", diff)
+	}
+	other := parse(t, "[ntp]\nchronyd = \"/opt/chronyd\"\nuser = \"ntp\"\n[ptp]\nptp4l = \"/opt/ptp4l\"\nuser = \"ptp\"\n"+rigConfig)
+	if k := p.stillKnown(other); !k.Chronyd.unknown() || !k.ChronyUser.unknown() || !k.PTP4L.unknown() || !k.PTPUser.unknown() {
+		t.Errorf("other names: %+v", k)
 	}
 }
