@@ -2,8 +2,11 @@ package vm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -60,44 +63,58 @@ func (h Host) Start(t testing.TB) {
 	h.guest.Run(t, "systemctl start clockarbiter || { systemctl status --no-pager -l clockarbiter || true; journalctl -u clockarbiter --no-pager | tail -n 40; exit 1; }")
 }
 
+// readSockets reads the status socket a number of times, twice a second. Perl, because starting a Go
+// program takes the emulated processor most of a second.
+const readSockets = `perl -MIO::Socket::UNIX -e '
+for (1 .. %d) {
+	$s = IO::Socket::UNIX->new("/run/clockarbiter/status.sock");
+	print <$s> if $s;
+	select(undef, undef, undef, 0.5);
+}'`
+
 // Status is what the supervisor answers.
 func (h Host) Status(t testing.TB) supervisor.Status {
 	t.Helper()
-	st, err := h.status(t)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, h.Tail(t))
+	list := h.statuses(t, 1)
+	if len(list) == 0 {
+		t.Fatalf("the supervisor does not answer\n%s", h.Tail(t))
 	}
-	return st
+	return list[0]
 }
 
-// readSocket reads the status socket as the command does; a Go program takes the emulated processor
-// most of a second to start.
-const readSocket = `perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new("/run/clockarbiter/status.sock") or die "$!"; print <$s>' 2>&1 || true`
-
-func (h Host) status(t testing.TB) (st supervisor.Status, err error) {
+// statuses are the answers of half a second each; where nobody answers there is none.
+func (h Host) statuses(t testing.TB, n int) []supervisor.Status {
 	t.Helper()
-	out := h.guest.Run(t, readSocket)
-	if err := json.Unmarshal([]byte(out), &st); err != nil {
-		return st, fmt.Errorf("status %q: %w", out, err)
+	out := h.guest.Run(t, fmt.Sprintf(readSockets, n))
+	var list []supervisor.Status
+	for d := json.NewDecoder(strings.NewReader(out)); ; {
+		var st supervisor.Status
+		err := d.Decode(&st)
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			t.Fatalf("status %q: %v", out, err)
+		}
+		list = append(list, st)
 	}
-	return st, nil
 }
 
-// Await lets time pass until the status satisfies a condition, looking twice a second. While nobody
-// answers, it is not satisfied.
+// awaitStep is how many answers Await reads at a time.
+const awaitStep = 4
+
+// Await lets time pass until the status satisfies a condition, looking twice a second, and returns that
+// status. While nobody answers, it is not satisfied.
 func (h Host) Await(t testing.TB, what string, limit time.Duration, ok func(supervisor.Status) bool) supervisor.Status {
 	t.Helper()
-	start := h.guest.Now(t)
-	for {
-		st, err := h.status(t)
-		if err == nil && ok(st) {
-			return st
+	for waited := time.Duration(0); waited <= limit; waited += awaitStep * time.Second / 2 {
+		list := h.statuses(t, awaitStep)
+		if i := slices.IndexFunc(list, ok); i >= 0 {
+			return list[i]
 		}
-		if h.guest.Now(t)-start > limit {
-			t.Fatalf("not %s within %v:\n%s\n%s", what, limit, h.guest.Run(t, "clockarbiter status || true"), h.Tail(t))
-		}
-		h.guest.Sleep(t, 500*time.Millisecond)
 	}
+	t.Fatalf("not %s within %v:\n%s\n%s", what, limit, h.guest.Run(t, "clockarbiter status || true"), h.Tail(t))
+	panic("not reached")
 }
 
 // Locked is a condition for Await.
@@ -142,17 +159,6 @@ func (h Host) Journal(t testing.TB, kind supervisor.MessageID) []Entry {
 		entries = append(entries, e)
 	}
 	return entries
-}
-
-// Now is the guest's CLOCK_BOOTTIME, which nothing steps.
-func (g *Guest) Now(t testing.TB) time.Duration {
-	t.Helper()
-	out := g.Run(t, "cut -d' ' -f1 /proc/uptime")
-	s, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
-	if err != nil {
-		t.Fatalf("uptime %q: %v", out, err)
-	}
-	return time.Duration(s * 1e9)
 }
 
 // Kernel is the state of the kernel's clock as adjtimex(8) prints it, by name: a reading that has
