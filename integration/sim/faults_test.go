@@ -59,6 +59,9 @@ func TestFaults(t *testing.T) {
 		{Fault{Kind: FaultAccuracy, Source: phcID, Offset: 250}, func(w *world) (any, any) {
 			return value(w.quality(phcID).ClockAccuracy.Get()), time.Duration(250)
 		}},
+		{Fault{Kind: FaultLeap, Source: "ntp:a", Value: 1}, func(w *world) (any, any) {
+			return value(w.quality("ntp:a").Leap.Get()), sources.LeapInsert
+		}},
 		{Fault{Kind: FaultGrandmaster, Source: phcID, Name: "b"}, func(w *world) (any, any) { return w.quality(phcID).Reference, "b" }},
 	}
 	for _, tt := range tests {
@@ -98,6 +101,22 @@ func TestAPausedHostDoesNothingAndTakesWhatWaits(t *testing.T) {
 	w.queue.runUntil(Elapsed(71 * time.Second))
 	if e, _ := src.Tracker.Estimate(instant(float64(w.now))); e.Samples < 70 || w.host.decision.Number == before {
 		t.Errorf("%d samples, decision %d after the pause, %d before", e.Samples, w.host.decision.Number, before)
+	}
+}
+
+func TestTheOutcomeOfAFaultIsSummedUp(t *testing.T) {
+	r, err := Run(quiet(
+		Fault{At: Duration(time.Minute), Kind: FaultHang, Source: phcID},
+		Fault{At: Duration(2 * time.Minute), Kind: FaultForeignStep, Offset: Duration(50 * time.Microsecond)},
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Faults) != 2 || r.Faults[0].FailOver == nil || *r.Faults[0].FailOver < 3 || *r.Faults[0].FailOver > 10 {
+		t.Errorf("fail-over after a hang: %+v", r.Faults)
+	}
+	if got := r.Faults[1]; got.FailOver != nil || got.Transient < 20e3 || got.Transient > 60e3 {
+		t.Errorf("after a foreign step of 50 us: %+v", got)
 	}
 }
 

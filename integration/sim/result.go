@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"time"
 )
 
 // Result is what a run showed. Errors are the system clock - UTC in ns, over the time after Settle.
@@ -40,6 +41,8 @@ type Result struct {
 	Modes      []Change `json:"modes"`
 	Steps      int      `json:"steps"`
 	Events     []Event  `json:"events"`
+	// Faults lists what each fault did.
+	Faults []FaultOutcome `json:"faults"`
 	// Broken lists the assertions that did not hold.
 	Broken []string `json:"broken"`
 
@@ -56,6 +59,40 @@ type Stability struct {
 	ADEV    float64 `json:"adev"`
 	TDEV    float64 `json:"tdev_ns"`
 	MTIE    float64 `json:"mtie_ns"`
+}
+
+// FaultOutcome is what followed a fault.
+type FaultOutcome struct {
+	Seconds float64 `json:"at_s"`
+	Fault   string  `json:"fault"`
+	// FailOver is the time in s until another source was selected, before the next fault; absent when
+	// none was.
+	FailOver *float64 `json:"fail_over_s"`
+	// Transient is the largest error until the next fault or the end, at most ten minutes, in ns.
+	Transient float64 `json:"transient_ns"`
+}
+
+// faults lists what followed each fault of the scenario.
+func (w *world) faults(selections []Change) []FaultOutcome {
+	var out []FaultOutcome
+	for _, f := range w.scenario.Faults {
+		end := min(Elapsed(f.At)+Elapsed(10*time.Minute), Elapsed(w.scenario.Duration))
+		for _, g := range w.scenario.Faults {
+			if g.At > f.At {
+				end = min(end, Elapsed(g.At))
+			}
+		}
+		o := FaultOutcome{Seconds: f.At.Seconds(), Fault: f.String()}
+		o.Transient = w.recorder.error.Window(Elapsed(f.At), end).Max()
+		for _, c := range selections {
+			if after := c.Seconds - o.Seconds; after >= 0 && c.Seconds < end.Seconds() && c.To != "" {
+				o.FailOver = &after
+				break
+			}
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // Change is a transition.
@@ -88,6 +125,7 @@ func (w *world) result() Result {
 		out.Converged = &seconds
 	}
 	out.Selections, out.Modes = changes(r.slices)
+	out.Faults = w.faults(out.Selections)
 	out.Broken = w.verify()
 	return out
 }

@@ -165,7 +165,19 @@ func (s *source) fail(now Elapsed, f Fault) {
 		s.spec.Grandmaster = f.Name
 	case FaultUTCOffset:
 		s.lie += f.Value * 37e9
+	case FaultLeap:
+		s.leap = leapOf(f.Value)
 	}
+}
+
+func leapOf(value float64) sources.Leap {
+	switch {
+	case value > 0:
+		return sources.LeapInsert
+	case value < 0:
+		return sources.LeapDelete
+	}
+	return sources.LeapNone
 }
 
 // foreignStep is a step of the clock by somebody else.

@@ -141,6 +141,7 @@ const (
 	FaultAccuracy    FaultKind = "accuracy"    // sets the clock accuracy to Offset
 	FaultGrandmaster FaultKind = "grandmaster" // changes the grandmaster to Name
 	FaultUTCOffset   FaultKind = "utc-offset"  // the source is off by Value whole UTC offsets
+	FaultLeap        FaultKind = "leap"        // announces a leap second: Value 1 inserts, -1 deletes, 0 neither
 	FaultWander      FaultKind = "wander"      // multiplies w by Value
 	FaultFrequency   FaultKind = "frequency"   // adds Value ppb to the oscillator
 	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
@@ -332,7 +333,7 @@ func (f Fault) check(i int) []error {
 	}
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
-		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultWander,
+		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultWander,
 		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep:
 		return nil
 	}

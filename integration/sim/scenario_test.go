@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,23 @@ func TestOneMoreSourceLeavesTheOthersAlone(t *testing.T) {
 	}
 	if d := cmp.Diff(a.Peers[0].Values, b.Peers[0].Values); d != "" {
 		t.Errorf("another source changed what the PHC measured:\n%s", d)
+	}
+}
+
+func TestTheOrderOfSourcesDoesNotMatter(t *testing.T) {
+	s := small(3)
+	a, err := Run(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Sources = slices.Clone(s.Sources)
+	slices.Reverse(s.Sources)
+	b, err := Run(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(a.Error.Values, b.Error.Values); d != "" {
+		t.Errorf("another order, another clock:\n%s", d)
 	}
 }
 

@@ -22,6 +22,7 @@ type source struct {
 	rampFrom   Elapsed
 	rampTo     Elapsed
 	taken      int
+	leap       sources.Leap
 }
 
 func newSource(w *world, spec SourceSpec) *source {
@@ -123,11 +124,11 @@ func (s *source) quality() sources.Quality {
 			Stratum:        sources.Some(max(1, s.spec.Stratum)),
 			RootDelay:      sources.Some(time.Duration(s.spec.RootDelay)),
 			RootDispersion: sources.Some(time.Duration(s.spec.RootDispersion)),
-			Leap:           sources.Some(sources.LeapNone),
+			Leap:           sources.Some(s.leap),
 			Reference:      "GPS",
 		}
 	}
-	q := sources.Quality{Reference: s.spec.Grandmaster, PTPTimescale: sources.Some(true), UTCOffset: sources.Some(37 * time.Second)}
+	q := sources.Quality{Reference: s.spec.Grandmaster, Leap: sources.Some(s.leap), PTPTimescale: sources.Some(true), UTCOffset: sources.Some(37 * time.Second)}
 	if s.spec.ClockClass > 0 {
 		q.ClockClass = sources.Some(s.spec.ClockClass)
 	}
