@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// nearEqual is by what factor the score of a source may be worse than the followed one's to be
-	// followed with it.
+	// nearEqual is by what factor the score of a source may be worse than the followed one's, or better,
+	// to be followed with it. One that is clearly better has to be selected first.
 	nearEqual = 3.0
 	// fresherSD is by what factor an estimate must be surer than the reckoning to replace it.
 	fresherSD = 0.5
@@ -62,7 +62,7 @@ func (a *Arbiter) members(r *round) []*view {
 		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || !w.Newest.Present() || w.est.Suspects > 0 {
 			continue
 		}
-		if w.score <= nearEqual*r.chosen.score {
+		if w.score <= nearEqual*r.chosen.score && r.chosen.score <= nearEqual*w.score {
 			members = append(members, w)
 		}
 	}
@@ -82,16 +82,29 @@ func (a *Arbiter) alone(r *round, members []*view) bool {
 // teach makes the chosen source's estimate the reckoning.
 func (a *Arbiter) teach(r *round, v *view) {
 	if a.teacher != v.ID {
-		a.meet(r)
+		a.meet(r, v)
 	}
 	a.teacher = v.ID
 	a.model.adopt(v.est, v.est.Samples >= seasoned)
 }
 
-// meet forgets what the sources were of late where the reckoning itself is about to move.
-func (a *Arbiter) meet(r *round) {
+// meet carries what is known of the sources over to another teacher. Where the usual differences were
+// learnt from it before, they hold again, and show whether it came back as it was. Otherwise they
+// are those to the reckoning as it was, and move by as much as that moves now.
+func (a *Arbiter) meet(r *round, teacher *view) {
+	var moves, variance float64
+	if a.model.known && a.lineage != teacher.ID {
+		moves = float64(subtract(a.model.offsetAt(r.in.Now), teacher.est.Offset))
+		variance = a.model.pp
+	}
+	a.lineage = teacher.ID
 	for i := range r.views {
-		r.views[i].rec.compared.fast = average{}
+		c := &r.views[i].rec.compared
+		c.fast = average{}
+		if c.slow.weight > 0 {
+			c.slow.mean += moves
+			c.slow.weight = 1 / (1/c.slow.weight + variance)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ type reckoning struct {
 	phase, freq float64
 	pp, pf, ff  float64 // covariance: ns^2, ns*ppb, ppb^2
 	wander      float64 // ppb per square root of a second
+	lasting     float64 // the same over hours, 0 where it is not known
 	// taught is set when wander was learnt from a clearly best source, which sees it best.
 	taught bool
 	// refused counts the samples in a row that were too far away to enter.
@@ -37,12 +38,13 @@ const (
 // adopt makes the estimate of one source the reckoning.
 func (k *reckoning) adopt(e sources.Estimate, teaches bool) {
 	wander := max(0, min(e.WanderPPB, maxRate))
+	lasting := e.LastingWanderPPB
 	if k.taught && !teaches {
-		wander = k.wander
+		wander, lasting = k.wander, k.lasting
 	}
 	sd := float64(e.OffsetSD)
 	*k = reckoning{
-		known: true, at: e.At, base: e.Offset, freq: max(-maxRate, min(maxRate, e.FreqPPB)), wander: wander, taught: teaches || k.taught,
+		known: true, at: e.At, base: e.Offset, freq: max(-maxRate, min(maxRate, e.FreqPPB)), wander: wander, lasting: lasting, taught: teaches || k.taught,
 		pp: min(max(sd*sd, 1), maxPhaseVariance), ff: min(e.FreqSDPPB*e.FreqSDPPB, maxRate*maxRate),
 	}
 }
@@ -108,7 +110,8 @@ func (k *reckoning) rebase() {
 // estimate returns the reckoning as an estimate, with the identity of the samples behind like.
 func (k *reckoning) estimate(like sources.Estimate) sources.Estimate {
 	e := like
-	e.At, e.Offset, e.FreqPPB, e.WanderPPB = k.at, k.offsetAt(k.at), k.freq, k.wander
+	e.At, e.Offset, e.FreqPPB = k.at, k.offsetAt(k.at), k.freq
+	e.WanderPPB, e.LastingWanderPPB = k.wander, k.lasting
 	e.OffsetSD, e.FreqSDPPB = nanoseconds(k.sd()), math.Sqrt(k.ff)
 	return e
 }

@@ -69,7 +69,7 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	c.count++
 	near := c.near(v.difference, math.Sqrt(expected))
 	c.fast.add(s.At, near, expected, recent)
-	if !a.doubt {
+	if inUse := a.teacher == "" && a.bias(v, now) != 0; !a.doubt && !inUse {
 		c.slow.add(s.At, near, expected, usual)
 		if a.teacher != "" && a.teacher != v.ID {
 			c.learnt = sources.Some(now)
@@ -83,7 +83,7 @@ const maxSampleAge = time.Minute
 
 // near limits what one sample may do to the averages.
 func (c *comparison) near(difference, sd float64) float64 {
-	if !c.speaks() {
+	if !c.speaks() || c.fast.weight == 0 {
 		return difference
 	}
 	middle := c.fast.mean
@@ -302,9 +302,8 @@ func (a *Arbiter) holdDisplaced(r *round) {
 		}
 		now := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
 		held := age(r.in.Now, m.since)
-		if magnitude(now) <= a.returnLimit(v, m) || held > a.cfg.Quarantine || !a.follow.has {
-			v.rec.moved, v.rec.base = nil, v.est.Samples
-			v.rec.compared.forget()
+		if back := magnitude(now) <= a.returnLimit(v, m); back || held > a.cfg.Quarantine || !a.follow.has {
+			a.release(r, v, back)
 			continue
 		}
 		why := fmt.Sprintf("it %s by %v against the local oscillator and the other sources did not; it is %v off now, heard again within %v or in %v",
@@ -314,6 +313,20 @@ func (a *Arbiter) holdDisplaced(r *round) {
 			v.refuted = true
 			v.fail(Falseticker, why)
 		}
+	}
+}
+
+// release lets a displaced source settle. One that is not back is believed where it is now: what was
+// learnt of the others against its old place is void.
+func (a *Arbiter) release(r *round, v *view, back bool) {
+	v.rec.moved, v.rec.base = nil, v.est.Samples
+	v.rec.compared.forget()
+	if back {
+		return
+	}
+	a.lineage = ""
+	for i := range r.views {
+		r.views[i].rec.compared.forget()
 	}
 }
 
