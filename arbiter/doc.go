@@ -10,12 +10,18 @@
 //
 //	arbiter.go       pairs the candidates with what is remembered of them
 //	eligibility.go   gives each the first state whose test it fails
+//	advertised.go    names what shows in what sources say of themselves
+//	local.go         notices pauses of the host and jumps of L itself
+//	comparison.go    how each source differs from the reckoning, usually and of late
+//	witness.go       takes the vote from sources that moved against the oscillator and the others
 //	faults.go        takes the vote from PTP sources that are k UTC offsets off; names faults
 //	intersection.go  finds the majority and the falsetickers
 //	settle.go        makes new, returned and jumped sources wait
 //	rank.go          orders those that may be followed
 //	select.go        picks one, with hysteresis and timers; disagreement.go where none has a majority
 //	step.go          orders, awaits or refuses a step
+//	combine.go       follows near-equal sources together, less their biases; reckoning.go
+//	leap.go          lets the survivors vote on leap seconds and TAI
 //	mode.go          sets mode and target, holdover included
 //	conclude.go      completes the decision with verdicts and events
 package arbiter
