@@ -221,7 +221,6 @@ type recorder struct {
 	events  []Event
 	peers   []Series
 	slices  []slice
-	last    arbiter.Decision
 	steps   int
 }
 
