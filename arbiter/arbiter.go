@@ -115,9 +115,13 @@ func (a *Arbiter) look(r *round) {
 		slices.SortStableFunc(r.views, byID)
 	}
 	a.keepRecords(r.views)
+	next := 0 // the records are those of the views, each once
 	for i := range r.views {
 		v := &r.views[i]
-		v.rec = a.record(v.ID)
+		if i > 0 && v.ID != r.views[i-1].ID {
+			next++
+		}
+		v.rec = &a.records[next]
 		if report, ok := v.Report.Get(); ok {
 			v.refers = report.Quality.Reference
 		}
