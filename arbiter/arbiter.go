@@ -24,6 +24,8 @@ type Arbiter struct {
 	model    reckoning
 	// teacher is the source that the reckoning is, empty while it is a combination or held over.
 	teacher sources.ID
+	// teacherBound is the error bound of the newest teacher.
+	teacherBound time.Duration
 	// lineage is the source against which the usual differences of the others were learnt.
 	lineage sources.ID
 	// doubt is set while the others move against the teacher.

@@ -84,7 +84,7 @@ func (a *Arbiter) teach(r *round, v *view) {
 	if a.teacher != v.ID {
 		a.meet(r, v)
 	}
-	a.teacher = v.ID
+	a.teacher, a.teacherBound = v.ID, v.bound
 	a.model.adopt(v.est, v.est.Samples >= seasoned)
 }
 

@@ -71,7 +71,8 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	c.fast.add(s.At, near, expected, recent)
 	if inUse := a.teacher == "" && a.bias(v, now) != 0; !a.doubt && !inUse {
 		c.slow.add(s.At, near, expected, usual)
-		if a.teacher != "" && a.teacher != v.ID {
+		// Of a teacher that is no better than its pupil only its own error would be learnt.
+		if better := v.bound/nearEqual > a.teacherBound; better && a.teacher != "" && a.teacher != v.ID {
 			c.learnt = sources.Some(now)
 		}
 	}
