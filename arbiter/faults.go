@@ -77,6 +77,9 @@ func (a *Arbiter) refuteUTCOffsets(r *round) {
 				with++
 			}
 		}
+		if with > 0 {
+			with += r.siblings(p) // no NTP source alone stands against several grandmasters
+		}
 		if against > with {
 			p.refuted = true
 			p.fail(Falseticker, fmt.Sprintf("%d x the UTC offset away from %d NTP sources (%v): %s",
@@ -84,6 +87,21 @@ func (a *Arbiter) refuteUTCOffsets(r *round) {
 			r.fault(FaultUTCOffset, p.ID, p.reason)
 		}
 	}
+}
+
+// siblings counts the other PTP sources of other grandmasters that agree with p.
+func (r *round) siblings(p *view) int {
+	n := 0
+	for i := range r.views {
+		w := &r.views[i]
+		if w == p || w.Kind != sources.PTP || w.duplicate || !w.has || w.state != 0 && !w.refuted || w.independence() == p.independence() {
+			continue
+		}
+		if magnitude(subtract(p.offset, w.offset)) <= p.bound+w.bound {
+			n++
+		}
+	}
+	return n
 }
 
 // timescale says what the grandmaster says of its own timescale (IEEE 1588-2019, 8.2.4).

@@ -296,11 +296,14 @@ func (w *world) truthful(d arbiter.Decision) error {
 	}
 	selected, _ := d.Selected.Get()
 	w.led++
-	if a := w.actor(selected); a == nil || math.Abs(a.error(w.tick)) <= float64(d.Bound.Or(0)) {
+	a := w.actor(selected)
+	if a == nil || math.Abs(a.error(w.tick)) <= float64(d.Bound.Or(0)) {
 		w.led = 0
 	}
+	// After a lie has ended the estimate needs as long to find back as it needed to find the lie.
+	recovering := a != nil && w.tick >= a.lieEnd && w.tick < a.lieEnd+w.patience()
 	w.broken++
-	if ramps || w.led > 0 || math.Abs(float64(target.Offset)-w.truth) <= float64(d.Bound.Or(0)) {
+	if ramps || recovering || w.led > 0 || math.Abs(float64(target.Offset)-w.truth) <= float64(d.Bound.Or(0)) {
 		w.broken = 0
 	}
 	switch {
