@@ -75,10 +75,10 @@ func (f *Feed) Run(ctx context.Context) error {
 // report logs the edges between reaching chronyd and not.
 func (f *Feed) report(err error) {
 	if err != nil {
-		f.log.Info("chronyd takes no reference samples", "socket", f.path, "error", err)
+		f.log.Debug("chronyd takes no reference samples", "socket", f.path, "error", err)
 		return
 	}
-	f.log.Info("chronyd takes reference samples again", "socket", f.path)
+	f.log.Debug("chronyd takes reference samples", "socket", f.path)
 }
 
 // send delivers one sample taken at now, unless the clock is not ready, dialling first where needed. A chronyd that does not

@@ -10,11 +10,16 @@ import (
 	"clockarbiter/sources"
 )
 
-// adapters returns what turns a child's measurements into updates.
-func adapters(child Child, host hostClock, log *slog.Logger) []adapter {
+// adapters returns what turns a child's measurements into updates. A chronyd that serves NTP clients
+// is told that the system clock is a reference only while fit says so: it would pass on a clock
+// that nobody has set yet as a good one.
+func adapters(child Child, host hostClock, log *slog.Logger, fit func() bool) []adapter {
 	log = log.With("child", child.Name)
 	if child.chrony != nil {
 		feed := chrony.NewFeed(child.chrony.FeedSocket(), func() time.Duration { return 0 }, log)
+		if child.chrony.Serves() {
+			feed.Ready = fit
+		}
 		return []adapter{chrony.NewMonitor(*child.chrony, host, log), feedAdapter{feed}}
 	}
 	return []adapter{ptp.NewMonitor(*child.ptp, host, ptp.Options{}, log)}

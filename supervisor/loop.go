@@ -62,6 +62,7 @@ func (l *loop) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			l.release() // at once: while the engines take their time to end, a slew would run on
 			return
 		case u := <-l.updates:
 			l.take(u)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"clockarbiter/arbiter"
@@ -45,6 +46,8 @@ type Supervisor struct {
 	host    *clock.Host
 	record  recorder
 	reloadC chan chan error
+	// fit is whether CLOCK_REALTIME may be served to NTP clients.
+	fit atomic.Bool
 }
 
 // New prepares a supervisor; nothing runs and no clock is touched yet.
@@ -101,7 +104,6 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	s.notify("STOPPING=1\nSTATUS=stopping the engines")
 	engines.wait()
 	services.Wait()
-	l.release()
 	l.drain()
 	s.record.stopped("clockarbiter stopped: engines are gone, the clock keeps its last good frequency")
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
@@ -146,7 +148,8 @@ func (s *Supervisor) newFleet(updates chan<- sources.Update, events chan<- proce
 	return &fleet{build: func(cfg *configs.Config, c Child, p Plan) *engine {
 		return &engine{
 			child: c, sources: p.sourcesOf(c.Name), process: cfg.Process, host: s.host, log: s.options.Log,
-			updates: updates, events: events, adapters: adapters,
+			updates: updates, events: events,
+			adapters: func(c Child, h hostClock, log *slog.Logger) []adapter { return adapters(c, h, log, s.fit.Load) },
 		}
 	}}
 }
@@ -163,8 +166,12 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 		record: s.record, log: s.options.Log, updates: updates, events: events, virtual: virtual,
 		children: engines.status,
 		identity: Status{Version: s.options.Version, PID: os.Getpid(), Driver: s.cfg.Clock.Driver},
-		ticked:   notifier.tick,
-		own:      newOwnership(s.cfg.Clock, s.record, kernel),
+		ticked: func(st Status) {
+			// What the virtual driver steers is not the clock that chronyd serves.
+			s.fit.Store(st.Clock.Synchronised && virtual == nil)
+			notifier.tick(st)
+		},
+		own: newOwnership(s.cfg.Clock, s.record, kernel),
 	}
 }
 
