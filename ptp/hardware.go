@@ -15,6 +15,11 @@ const (
 	lockedOffset = 100 * time.Microsecond
 	// lockedPolls: consecutive polls within lockedOffset before readings count.
 	lockedPolls = 2
+	// settledCrossings and settledPolls: after that ptp4l's servo has pulled the PHC in. Until its offset has
+	// crossed zero twice it is on the way there, microseconds off in one direction for tens of seconds, and
+	// what is read moves with it: not noise, but a drift that no grandmaster made. A servo that never
+	// crosses, because its source drifts, counts after settledPolls.
+	settledCrossings, settledPolls = 2, 30
 	// offsetWindow: polls over which the largest master_offset counts as the PHC's own error.
 	offsetWindow = 8
 	// jumpLimit and maxPHCRatePPB: a PHC that moved further against L between two readings did not
@@ -25,22 +30,26 @@ const (
 
 // phcTracker decides which readings of a PHC say where the master's clock is. Pure.
 type phcTracker struct {
-	offsets []time.Duration // |PHC - master| as ptp4l saw it, newest last
-	good    int             // consecutive good polls
-	last    sources.Optional[PHCReading]
-	jumped  time.Duration // size of the jump that ended the last lock, 0 for none
+	offsets   []time.Duration // PHC - master as ptp4l saw it, newest last
+	good      int             // consecutive good polls
+	crossings int             // changes of the offset's sign among them
+	last      sources.Optional[PHCReading]
+	jumped    time.Duration // size of the jump that ended the last lock, 0 for none
 }
 
 // status takes the state of the active port and master_offset of one poll. Until ptp4l has measured
 // a path delay, it reports 0: that is no measurement.
 func (t *phcTracker) status(slave bool, s Snapshot) {
-	off := time.Duration(s.Time.MasterOffsetNS).Abs()
+	off := time.Duration(s.Time.MasterOffsetNS)
 	known := s.Time.MasterOffsetNS != 0 || s.Current.MeanPathDelay != 0
-	if !slave || s.Time.GMPresent == 0 || !known || off > lockedOffset {
-		t.good, t.offsets = 0, nil
+	if !slave || s.Time.GMPresent == 0 || !known || off.Abs() > lockedOffset {
+		t.unlock()
 		return
 	}
 	t.good++
+	if n := len(t.offsets); n > 0 && (off < 0) != (t.offsets[n-1] < 0) {
+		t.crossings++
+	}
 	t.offsets = append(t.offsets, off)
 	t.offsets = t.offsets[max(0, len(t.offsets)-offsetWindow):]
 }
@@ -53,19 +62,27 @@ func (t *phcTracker) reading(r PHCReading) (offset, dispersion time.Duration, ok
 		moved := offset - time.Duration(last.Time-int64(last.At))
 		drift := time.Duration(float64(r.At.Sub(last.At).Abs()) * maxPHCRatePPB * 1e-9)
 		if moved.Abs() > jumpLimit+drift+r.Window+last.Window {
-			t.good, t.offsets, t.jumped = 0, nil, moved
+			t.unlock()
+			t.jumped = moved
 		}
 	}
 	t.last = sources.Some(r)
-	if t.good < lockedPolls {
+	if !t.settled() {
 		return 0, 0, false
 	}
 	t.jumped = 0
 	var spread time.Duration
 	for _, o := range t.offsets {
-		spread = max(spread, o)
+		spread = max(spread, o.Abs())
 	}
 	return offset, r.Window + spread, true
+}
+
+func (t *phcTracker) unlock() { t.good, t.crossings, t.offsets = 0, 0, nil }
+
+// settled reports whether the PHC follows the master and is no longer on its way there.
+func (t *phcTracker) settled() bool {
+	return t.good >= lockedPolls && t.crossings >= settledCrossings || t.good >= settledPolls
 }
 
 // lost forgets the last reading, after the device went away.
@@ -74,10 +91,13 @@ func (t *phcTracker) lost() { *t = phcTracker{} }
 // waiting says why there are no samples, or is empty.
 func (t *phcTracker) waiting(s Snapshot) string {
 	switch {
-	case t.good >= lockedPolls:
+	case t.settled():
 		return ""
 	case t.jumped != 0:
 		return fmt.Sprintf("PHC jumped by %v, waiting for ptp4l to lock it again", t.jumped)
+	}
+	if t.good > 0 {
+		return fmt.Sprintf("PHC is being pulled to the master: master_offset %v", time.Duration(s.Time.MasterOffsetNS))
 	}
 	return fmt.Sprintf("PHC is not locked to the master: master_offset %v", time.Duration(s.Time.MasterOffsetNS))
 }
