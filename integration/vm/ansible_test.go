@@ -12,7 +12,7 @@ import (
 func TestAnsible(t *testing.T) {
 	g := vm.Start(t, vm.Real)
 	vm.NewWorld(t, g, vm.WorldOptions{NTPServers: 3, NoB: true})
-	g.Put(t, "/etc/systemd/system/systemd-timesyncd.service", 0o644, []byte("[Service]\nExecStart=/bin/sleep infinity\n"))
+	g.Put(t, "/usr/lib/systemd/system/systemd-timesyncd.service", 0o644, []byte("[Service]\nExecStart=/bin/sleep infinity\n"))
 	g.Run(t, "systemctl daemon-reload; systemctl start systemd-timesyncd; systemctl enable -q --now chrony")
 	c := vm.NewControl(t, g)
 	servers := []map[string]any{
@@ -41,7 +41,7 @@ func TestAnsible(t *testing.T) {
 		return out
 	}
 
-	play("stopped and masked: chrony, systemd-timesyncd")
+	play("stopped and masked: chrony, chrony-wait, systemd-timesyncd, timemaster")
 	if a := active(t, g, "clockarbiter"); a != "active" {
 		t.Fatalf("clockarbiter is %s", a)
 	}
