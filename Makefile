@@ -18,11 +18,13 @@ export PATH := $(tools_dir)/usr/sbin:$(tools_dir)/usr/bin:$(PATH):/usr/sbin:/sbi
 # What needs root, namespaces or quiet runs alone, after all others: these packages, and the tests
 # of the engines that are named TestReal.
 engines := ./chrony ./ptp
+# One goroutine and hours of simulated time: nothing for the race detector to see, at ten times the cost.
+simulated := ./integration/sim/... ./integration/scenarios
 real := ./integration/namespaces ./integration/e2e ./integration/faults
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check build lint fmt vet race real fuzz tools root clean test-vm vm-setup
+.PHONY: help demo test check build lint fmt vet race real bench soak fuzz tools root clean test-vm vm-setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -51,7 +53,8 @@ vet:
 	$(GO) vet ./...
 
 race:
-	$(GO) test -race -skip '^TestReal' $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults)$$')
+	$(GO) test -race -skip '^TestReal' $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults|scenarios|sim.*)$$')
+	$(GO) test -timeout 20m $(simulated)
 
 # One package at a time: these measure clocks to microseconds, and a busy neighbour is noise.
 real: root build ## only the tests with real daemons in namespaces (root)
@@ -64,6 +67,13 @@ test-vm: vm-setup ## a whole host in a virtual machine: kernel clock, PHCs, syst
 vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbiter (once, 12 minutes)
 	@integration/vm/setup/qemu.sh make
 	@integration/vm/setup/guest.sh make
+
+bench: ## the figures of docs/benchmark.md: estimator and discipline beside the peers (10 minutes)
+	$(GO) test ./integration/sim -run TestFigures -v -count=1 -timeout 60m -seeds 20 -hours 4
+
+soak: root ## 10,000 random hosts in the simulator, and half an hour of faults on real daemons (root)
+	$(GO) test ./integration/scenarios -run Random -count=1 -random.count 10000 -timeout 30m
+	$(GO) test -race ./integration/faults -count=1 -faults.seed 0 -faults.for 30m -faults.kills 200 -timeout 90m
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for package in $$($(GO) list ./...); do \
