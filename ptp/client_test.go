@@ -28,8 +28,13 @@ func startFakeEngine(t *testing.T, path string, answer func(request []byte) [][]
 		t.Fatal(err)
 	}
 	f := &fakeEngine{conn: conn, path: path}
-	t.Cleanup(func() { conn.Close() })
+	endedC := make(chan struct{})
+	t.Cleanup(func() {
+		conn.Close()
+		<-endedC
+	})
 	go func() {
+		defer close(endedC)
 		buf := make([]byte, maxDatagram)
 		for {
 			n, from, err := conn.ReadFromUnix(buf)
@@ -37,7 +42,8 @@ func startFakeEngine(t *testing.T, path string, answer func(request []byte) [][]
 				return
 			}
 			for _, b := range answer(append([]byte(nil), buf[:n]...)) {
-				if _, err := conn.WriteToUnix(b, from); err != nil {
+				// The client may be gone when the test has seen enough.
+				if _, err := conn.WriteToUnix(b, from); err != nil && t.Context().Err() == nil {
 					t.Errorf("fake engine: %v", err)
 				}
 			}
