@@ -51,7 +51,8 @@ func checkJournal(t *testing.T, entries []story.Entry) {
 				t.Errorf("the entry that %s lacks %q: %v", turns[0].what, missing, e)
 			}
 			turns = turns[1:]
-		} else if event("selection-changed")(e) {
+		} else if event("selection-changed")(e) && !selection("ntp:", "ntp:")(e) {
+			// From one honest NTP server to another is no turn of the story: a busy machine does that.
 			t.Errorf("a selection that is not in the story: %v", e)
 		}
 	}
