@@ -59,9 +59,11 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 		why = detail(a.holdOver(r, d), why)
 	}
 	if a.mode != before {
-		r.events = append(r.events, Event{
-			Kind: ModeChanged, From: before.String(), To: a.mode.String(), Reason: why, Bound: d.Bound,
-		})
+		e := Event{Kind: ModeChanged, From: before.String(), To: a.mode.String(), Reason: why, Bound: d.Bound}
+		if target, ok := d.Target.Get(); ok {
+			e.Offset = sources.Some(subtract(target.Offset, r.in.System))
+		}
+		r.events = append(r.events, e)
 	}
 }
 

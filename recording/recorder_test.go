@@ -109,8 +109,9 @@ func TestOldFilesMakeRoom(t *testing.T) {
 			t.Errorf("%s has mode %v", f, info.Mode())
 		}
 	}
-	// The last write into each file, at most a buffer, may exceed its size.
-	if limit := int64(3*15_000 + 3*80_000); size > limit || len(files) < 2 {
+	// The last write into each file, at most a buffer, may exceed its size; with files this small, two
+	// such can be more than all may take together, and the newest stays alone.
+	if limit := int64(3*15_000 + 3*80_000); size > limit || len(files) == 0 {
 		t.Errorf("%d files, %d bytes, limit %d", len(files), size, limit)
 	}
 	if n, _ := sequenceOf(files[0]); n == 1 {
