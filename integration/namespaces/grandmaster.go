@@ -3,7 +3,6 @@ package namespaces
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,9 +45,6 @@ func (w *World) AddGrandmaster(name string, options GrandmasterOptions) (*Grandm
 
 // Interface is the host's interface that leads to the grandmaster.
 func (gm *Grandmaster) Interface() string { return gm.node.name }
-
-// Address is the grandmaster's own.
-func (gm *Grandmaster) Address() netip.Addr { return gm.node.address }
 
 // Kill ends the grandmaster's process as a crash would.
 func (gm *Grandmaster) Kill() error { return gm.process.Kill() }

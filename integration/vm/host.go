@@ -72,16 +72,6 @@ for (1 .. %d) {
 	select(undef, undef, undef, 0.5);
 }'`
 
-// Status is what the supervisor answers.
-func (h Host) Status(t testing.TB) supervisor.Status {
-	t.Helper()
-	list := h.statuses(t, 1)
-	if len(list) == 0 {
-		t.Fatalf("the supervisor does not answer\n%s", h.Tail(t))
-	}
-	return list[0]
-}
-
 // statuses are the answers of half a second each; where nobody answers there is none.
 func (h Host) statuses(t testing.TB, n int) []supervisor.Status {
 	t.Helper()
