@@ -37,6 +37,8 @@ type Arbiter struct {
 	local     locally
 	leap      leaping
 	table     LeapTable
+	// inherited is what an earlier run learnt of biases, sorted by ID.
+	inherited []Bias
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -171,7 +173,7 @@ func (a *Arbiter) keepRecords(views []view) {
 		if old := a.record(views[i].ID); old != nil {
 			kept = append(kept, *old)
 		} else {
-			kept = append(kept, record{id: views[i].ID, compared: comparison{scale: 1}})
+			kept = append(kept, record{id: views[i].ID, compared: comparison{scale: 1, inherited: a.inheritance(views[i].ID)}})
 		}
 	}
 	a.records = kept

@@ -98,6 +98,8 @@ type Verdict struct {
 	// Bias is the learnt constant offset of the source, which is taken off where the source is
 	// followed in place of the one that it was learnt from. Absent where none is known.
 	Bias sources.Optional[time.Duration]
+	// BiasAge is how long ago it was last confirmed, in this run or an earlier one.
+	BiasAge sources.Optional[time.Duration]
 }
 
 // EventKind names what changed.

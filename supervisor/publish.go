@@ -81,7 +81,7 @@ func sourceStatus(known *roster.Source, c arbiter.Candidate, v arbiter.Verdict, 
 	s := SourceStatus{
 		ID: v.ID, Mark: string(v.State.Mark()), State: v.State.String(), Reason: v.Reason,
 		OffsetNS: v.Offset, BoundNS: v.Bound, Score: v.Score, Rejected: known.Rejected, Delay: known.Delay,
-		Quality: known.Tracker.Quality(),
+		Quality: known.Tracker.Quality(), BiasNS: v.Bias, BiasAgeNS: v.BiasAge,
 	}
 	if e, ok := c.Estimate.Get(); ok {
 		s.JitterNS, s.FreqPPB = sources.Some(e.Jitter), sources.Some(e.FreqPPB)

@@ -85,6 +85,9 @@ type SourceStatus struct {
 	Reach    sources.Optional[uint8]         `json:"reach"`
 	Quality  sources.Quality                 `json:"quality"`
 	Delay    sources.Optional[time.Duration] `json:"delay_ns"`
+	// BiasNS is the learnt constant offset, BiasAgeNS how long ago it was last confirmed.
+	BiasNS    sources.Optional[time.Duration] `json:"bias_ns"`
+	BiasAgeNS sources.Optional[time.Duration] `json:"bias_age_ns"`
 }
 
 // ChildStatus is one child process.

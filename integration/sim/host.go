@@ -35,14 +35,20 @@ func newHost(w *world) *host {
 	now := func() timescale.Instant { return instant(w.l(w.now)) }
 	initial := time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
+	h.begin()
+	return h
+}
+
+// begin makes a daemon that knows nothing.
+func (h *host) begin() {
+	spec := h.world.scenario.Clock
 	h.discipline = clock.NewDiscipline(h.kernel, clock.DisciplineOptions{
 		Interval:        time.Duration(h.interval),
 		MaxSlewPPM:      orDefault(spec.MaxSlewPPM, 400),
 		MaxFrequencyPPM: orDefault(spec.MaxFrequencyPPM, 500),
 	})
-	h.arbiter = arbiter.New(arbiterConfig(w.scenario.Arbiter))
-	h.roster = roster.New(plan(w.scenario.Sources))
-	return h
+	h.arbiter = arbiter.New(arbiterConfig(h.world.scenario.Arbiter))
+	h.roster = roster.New(plan(h.world.scenario.Sources))
 }
 
 // plan is what the daemon makes of its configuration.
@@ -68,6 +74,7 @@ func arbiterConfig(s ArbiterSpec) arbiter.Config {
 	}
 	c.ImprovementHold = time.Duration(orDefault(s.ImprovementHold, Duration(c.ImprovementHold)))
 	c.HoldoverMaxBound = time.Duration(orDefault(s.HoldoverMaxBound, Duration(c.HoldoverMaxBound)))
+	c.LearnBias = !s.ForgetBiases
 	c.LockThreshold = time.Duration(orDefault(s.LockThreshold, Duration(c.LockThreshold)))
 	return c
 }

@@ -107,6 +107,8 @@ func (w *world) fail(now Elapsed, f Fault) {
 		w.oscillator.ShiftFrequency(f.Value)
 	case FaultSuspend:
 		w.suspend(now, Elapsed(f.For))
+	case FaultRestart:
+		w.host.restart(now)
 	case FaultPause:
 		w.host.sleep(now + Elapsed(f.For))
 	case FaultForeignStep:

@@ -48,6 +48,8 @@ type ArbiterSpec struct {
 	ImprovementHold  Duration `toml:"improvement_hold"`
 	HoldoverMaxBound Duration `toml:"holdover_max_bound"`
 	LockThreshold    Duration `toml:"lock_threshold"`
+	// ForgetBiases learns no biases.
+	ForgetBiases bool `toml:"forget_biases"`
 }
 
 // SourceKind is how a source reaches the host.
@@ -145,6 +147,7 @@ const (
 	FaultWander      FaultKind = "wander"      // multiplies w by Value
 	FaultFrequency   FaultKind = "frequency"   // adds Value ppb to the oscillator
 	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
+	FaultRestart     FaultKind = "restart"     // the daemon begins anew, with what its predecessor left
 	FaultPause       FaultKind = "pause"       // the host does nothing For that long; L goes on
 	FaultForeignStep FaultKind = "foreign-step"
 )
@@ -334,7 +337,7 @@ func (f Fault) check(i int) []error {
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
 		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultWander,
-		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep:
+		FaultFrequency, FaultSuspend, FaultRestart, FaultPause, FaultForeignStep:
 		return nil
 	}
 	return []error{fmt.Errorf("fault %d: unknown kind %q", i+1, f.Kind)}
