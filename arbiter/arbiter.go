@@ -39,6 +39,7 @@ type Arbiter struct {
 	table     LeapTable
 	// inherited is what an earlier run learnt of biases, sorted by ID.
 	inherited []Bias
+	limits    []limited
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -103,6 +104,7 @@ func (a *Arbiter) Step(in Input) Decision {
 	a.switchTo(r)
 	a.steer(r, &d)
 	a.voteLeap(r, &d)
+	a.weighLimits(r, &d)
 	a.nameFaults(r)
 	a.conclude(r, &d)
 	return d

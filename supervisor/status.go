@@ -34,6 +34,8 @@ type Status struct {
 
 	Ownership OwnershipStatus `json:"ownership"`
 	Leap      LeapStatus      `json:"leap"`
+	// Limits is how each limit of arbiter.limits stands.
+	Limits []LimitStatus `json:"limits"`
 }
 
 // DecisionStatus is the decision in force and why.
@@ -65,6 +67,15 @@ type ClockStatus struct {
 	LastError          string                          `json:"last_error"`
 	ForeignWrites      int                             `json:"foreign_writes"`
 	LastForeignWrite   string                          `json:"last_foreign_write"`
+}
+
+// LimitStatus is one limit of the clock's error bound.
+type LimitStatus struct {
+	LimitNS  time.Duration `json:"limit_ns"`
+	Violated bool          `json:"violated"`
+	// LeftNS is for how long it would hold if every source were lost now; null while it is violated, and
+	// where it would hold for ever.
+	LeftNS sources.Optional[time.Duration] `json:"left_ns"`
 }
 
 // SourceStatus is one source: the arbiter's verdict and the figures behind it.

@@ -74,6 +74,7 @@ func printStatus(w io.Writer, st supervisor.Status) {
 	}
 	fmt.Fprintf(w, "clock     offset %s   bound %s   frequency %+.3f ppm   steps %d\n",
 		span(st.Clock.OffsetNS), span(st.Clock.BoundNS), st.Clock.FreqPPB/1000, st.Clock.Steps)
+	printLimits(w, st.Limits)
 	if d, ok := st.Clock.HostMinusSteeredNS.Get(); ok {
 		fmt.Fprintf(w, "virtual   CLOCK_REALTIME - steered clock %s\n", span(sources.Some(d)))
 	}
