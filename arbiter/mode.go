@@ -85,6 +85,7 @@ func (a *Arbiter) pursue(r *round, d *Decision) string {
 	if off <= limit && !d.Step.Present() {
 		a.mode, a.follow.locked = Locked, true
 	}
+	a.thermal.feel(r.in.Now, r.in.Temperature, a.mode == Locked && !a.doubt, est)
 	return why
 }
 
@@ -96,7 +97,7 @@ func (a *Arbiter) holdOver(r *round, d *Decision) string {
 	}
 	since := a.follow.holding.Or(r.in.Now)
 	a.follow.holding = sources.Some(since)
-	est := a.follow.est.Project(r.in.Now)
+	est := a.extrapolated(r)
 	limit := a.cfg.holdoverLimit(a.follow.est.Bound)
 	held := age(r.in.Now, since)
 	if est.Bound > limit || held > a.cfg.HoldoverMaxTime {
@@ -112,6 +113,20 @@ func (a *Arbiter) holdOver(r *round, d *Decision) string {
 	a.mode = Holdover
 	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
 	return fmt.Sprintf("held for %v with a bound of %v", show(held), show(est.Bound))
+}
+
+// extrapolated is the held target at present. What temperature and ageing make of it shifts it, and widens
+// its bound by as much, so that the interval that is promised always has in it the one without them. A sensor
+// that was proven and is silent now widens it by what the temperature may be doing.
+func (a *Arbiter) extrapolated(r *round) sources.Estimate {
+	est := a.follow.est.Project(r.in.Now)
+	phase, rate, unknown := a.thermal.predict(r.in.Now, r.in.Temperature)
+	if shift := nanoseconds(phase); shift != 0 || rate != 0 || unknown != 0 {
+		est.Offset = subtract(est.Offset, -shift)
+		est.FreqPPB = max(-maxRate, min(maxRate, est.FreqPPB+rate))
+		est.Bound = min(est.Bound+magnitude(shift)+nanoseconds(unknown), maxMagnitude)
+	}
+	return est
 }
 
 // holdoverLimit keeps a host whose sources are worse than the limit from losing its target at the first

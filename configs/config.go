@@ -32,6 +32,9 @@ type Clock struct {
 	// ForeignQuiet is how long nobody else must have touched the clock for attempts to be forgotten
 	// and for a hold to end.
 	ForeignQuiet Duration `toml:"foreign_quiet"`
+	// Temperature is the file of a sensor near the oscillator, in thousandths of a degree Celsius. Empty:
+	// none.
+	Temperature string `toml:"temperature"`
 	// Step is the policy for steps.
 	Step Step `toml:"step"`
 	// Virtual holds for the driver "virtual" alone.

@@ -82,6 +82,7 @@ func printStatus(w io.Writer, st supervisor.Status) {
 	if st.Clock.LastError != "" {
 		fmt.Fprintf(w, "ERROR     %s\n", st.Clock.LastError)
 	}
+	printOscillator(w, st.Oscillator)
 	printLeap(w, st.Leap)
 	printOwnership(w, st.Ownership, st.At)
 	fmt.Fprintln(w)

@@ -15,6 +15,7 @@ import (
 // host is the daemon without its shells: roster, arbiter and discipline over a simulated kernel.
 type host struct {
 	world      *world
+	sensor     *sensor
 	roster     *roster.Roster
 	arbiter    *arbiter.Arbiter
 	kernel     *clock.Virtual
@@ -35,6 +36,7 @@ func newHost(w *world) *host {
 	now := func() timescale.Instant { return instant(w.l(w.now)) }
 	initial := time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
+	h.sensor = newSensor(w)
 	h.begin()
 	return h
 }
@@ -134,7 +136,9 @@ func (h *host) tick(now Elapsed) {
 		h.err = fmt.Errorf("read the simulated clock: %w", err)
 		return
 	}
-	h.decision = h.arbiter.Step(h.roster.Input(reading.At, reading.Offset))
+	in := h.roster.Input(reading.At, reading.Offset)
+	in.Temperature = h.sensor.read(now, h.world.oscillator.temperature())
+	h.decision = h.arbiter.Step(in)
 	h.report, err = h.discipline.Tick(command(h.decision))
 	if err != nil {
 		h.err = fmt.Errorf("steer the simulated clock: %w", err)

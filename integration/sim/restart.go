@@ -15,6 +15,12 @@ func (h *host) restart(now Elapsed) {
 	for _, b := range h.arbiter.Biases(h.decision.At) {
 		left.Biases = append(left.Biases, state.Bias{ID: string(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: b.Learnt.Near()})
 	}
+	if c, known := h.arbiter.Crystal(h.decision.At).Get(); known {
+		left.Crystal = &state.Crystal{
+			PPBPerKelvin: c.PPBPerKelvin, PPBPerKelvinSD: c.PPBPerKelvinSD, AgeingPPBPerDay: c.AgeingPPBPerDay,
+			AgeingPPBPerDaySD: c.AgeingPPBPerDaySD, Coldest: c.Coldest, Warmest: c.Warmest, Unexplained: c.Unexplained, Learnt: c.Learnt.Near(),
+		}
+	}
 	h.begin()
 	if !ok {
 		return
@@ -45,5 +51,11 @@ func (h *host) resume(now Elapsed, left state.State) error {
 		biases = append(biases, arbiter.Bias{ID: sources.ID(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: Epoch.Add(b.Learnt.Sub(Epoch.Near()))})
 	}
 	h.arbiter.Inherit(biases)
+	if c := found.Crystal; c != nil {
+		h.arbiter.InheritCrystal(arbiter.Crystal{
+			PPBPerKelvin: c.PPBPerKelvin, PPBPerKelvinSD: c.PPBPerKelvinSD, AgeingPPBPerDay: c.AgeingPPBPerDay,
+			AgeingPPBPerDaySD: c.AgeingPPBPerDaySD, Coldest: c.Coldest, Warmest: c.Warmest, Unexplained: c.Unexplained, Learnt: Epoch.Add(c.Learnt.Sub(Epoch.Near())),
+		})
+	}
 	return nil
 }

@@ -21,11 +21,22 @@ type Scenario struct {
 	// Settle is the time that the statistics leave out.
 	Settle     Duration       `toml:"settle"`
 	Oscillator OscillatorSpec `toml:"oscillator"`
+	Sensor     SensorSpec     `toml:"sensor"`
 	Clock      ClockSpec      `toml:"clock"`
 	Arbiter    ArbiterSpec    `toml:"arbiter"`
 	Sources    []SourceSpec   `toml:"source"`
 	Faults     []Fault        `toml:"fault"`
 	Assertions []Assertion    `toml:"assert"`
+}
+
+// SensorSpec is a temperature sensor near the oscillator.
+type SensorSpec struct {
+	// Kind is "" for none, "good", "stuck" at the temperature of the start, "nonsense" for random values, or
+	// "lost" for one that is good and gone from At on; "wild" is good and nonsense from At on.
+	Kind string   `toml:"kind"`
+	At   Duration `toml:"at"`
+	// Quantum is its resolution in kelvin; 0: exact.
+	Quantum float64 `toml:"quantum_kelvin"`
 }
 
 // ClockSpec is the system clock and its discipline.
@@ -209,6 +220,14 @@ func (s Scenario) check() []error {
 	}
 	errs = append(errs, s.Clock.check()...)
 	errs = append(errs, s.Oscillator.check()...)
+	switch s.Sensor.Kind {
+	case "", "good", "stuck", "nonsense", "lost", "wild":
+	default:
+		complain("sensor %q: want good, stuck, nonsense, lost or wild", s.Sensor.Kind)
+	}
+	if s.Sensor.At < 0 || !(s.Sensor.Quantum >= 0 && s.Sensor.Quantum <= 100) {
+		complain("sensor: want no negative at and a quantum of 0 to 100 kelvin")
+	}
 	names := map[sources.ID]bool{"": true}
 	for i, src := range s.Sources {
 		if names[src.ID] {
