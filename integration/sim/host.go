@@ -34,7 +34,7 @@ func newHost(w *world) *host {
 	spec := w.scenario.Clock
 	h := &host{world: w, interval: Elapsed(orDefault(spec.Interval, Duration(250*time.Millisecond)))}
 	now := func() timescale.Instant { return instant(w.l(w.now)) }
-	initial := time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
+	initial := w.calendar() + time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
 	h.sensor = newSensor(w)
 	h.begin()
@@ -51,6 +51,7 @@ func (h *host) begin() {
 	})
 	h.arbiter = arbiter.New(arbiterConfig(h.world.scenario.Arbiter))
 	h.roster = roster.New(plan(h.world.scenario.Sources))
+	h.arbiter.Consult(h.world.leapTable())
 }
 
 // plan is what the daemon makes of its configuration.
@@ -147,16 +148,21 @@ func (h *host) tick(now Elapsed) {
 }
 
 func command(d arbiter.Decision) clock.TickInput {
-	return clock.TickInput{
+	in := clock.TickInput{
 		Target: d.Target, Step: d.Step, Bound: d.Bound.Or(0),
 		Synchronised: d.Mode == arbiter.Locked || d.Mode == arbiter.Holdover,
+		Leap:         d.Leap, Coast: d.Hold,
 	}
+	if tai, ok := d.TAI.Get(); ok {
+		in.TAIOffset = sources.Some(int(tai / time.Second))
+	}
+	return in
 }
 
 // error is the system clock - UTC in ns.
 func (h *host) error(now Elapsed) float64 {
 	l := h.world.l(now)
-	return float64(h.kernel.At(instant(l))) + (l - float64(now))
+	return float64(h.kernel.At(instant(l))-h.world.calendar()) + (l - float64(now))
 }
 
 // control is the system clock - the target that it follows in ns, and whether there is one.

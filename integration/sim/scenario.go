@@ -18,6 +18,12 @@ type Scenario struct {
 	// Seed makes the run what it is: one seed, one run.
 	Seed     uint64   `toml:"seed"`
 	Duration Duration `toml:"duration"`
+	// Date is UTC at the start; empty: Epoch. L begins at Epoch all the same: it is near UTC live, and only
+	// what it shows to people would differ.
+	Date string `toml:"date"`
+	// LeapTable is what the host's leap second table has for the end of that month: "insert", "delete" or
+	// "none". Empty: there is no table.
+	LeapTable string `toml:"leap_table"`
 	// Settle is the time that the statistics leave out.
 	Settle     Duration       `toml:"settle"`
 	Oscillator OscillatorSpec `toml:"oscillator"`
@@ -155,6 +161,7 @@ const (
 	FaultGrandmaster FaultKind = "grandmaster" // changes the grandmaster to Name
 	FaultUTCOffset   FaultKind = "utc-offset"  // the source is off by Value whole UTC offsets
 	FaultLeap        FaultKind = "leap"        // announces a leap second: Value 1 inserts, -1 deletes, 0 neither
+	FaultLeapSecond  FaultKind = "leap-second" // UTC has a second more, Value 1, or less, -1
 	FaultWander      FaultKind = "wander"      // multiplies w by Value
 	FaultFrequency   FaultKind = "frequency"   // adds Value ppb to the oscillator
 	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
@@ -220,6 +227,12 @@ func (s Scenario) check() []error {
 	}
 	errs = append(errs, s.Clock.check()...)
 	errs = append(errs, s.Oscillator.check()...)
+	if _, err := s.date(); err != nil {
+		complain("date: %w", err)
+	}
+	if _, ok := leapTables[s.LeapTable]; !ok && s.LeapTable != "" {
+		complain("leap_table %q: want insert, delete or none", s.LeapTable)
+	}
 	switch s.Sensor.Kind {
 	case "", "good", "stuck", "nonsense", "lost", "wild":
 	default:
@@ -355,7 +368,7 @@ func (f Fault) check(i int) []error {
 	}
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
-		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultWander,
+		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultLeapSecond, FaultWander,
 		FaultFrequency, FaultSuspend, FaultRestart, FaultPause, FaultForeignStep:
 		return nil
 	}
