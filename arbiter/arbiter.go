@@ -33,8 +33,11 @@ type Arbiter struct {
 	// suspected is by how much the teacher may be off then: it widens the bound.
 	suspected time.Duration
 	kept      []keptFault
-	views     []view // of the present step, kept for the next to use the space
-	local     locally
+	// views, edges and ranked are of the present step, kept for the next to use the space.
+	views  []view
+	edges  []edge
+	ranked []*view
+	local  locally
 	// armed is the leap second that was armed last.
 	armed sources.Leap
 }
@@ -61,9 +64,11 @@ type view struct {
 	*Candidate
 	index     int // in Input.Candidates
 	rec       *record
+	report    *sources.Report // nil where there is none, as newest; neither is ever changed
+	newest    *sources.Sample
+	refers    uint32 // the reference ID that an NTP server reported, 0 for none
 	est       sources.Estimate
 	has       bool
-	refers    string        // the reference that it last reported
 	offset    time.Duration // source - system clock
 	bound     time.Duration
 	state     State
@@ -80,7 +85,7 @@ type view struct {
 
 // Step takes everything that is known at one instant and decides.
 func (a *Arbiter) Step(in Input) Decision {
-	r := &round{in: in}
+	r := &round{in: in, ranked: a.ranked[:0]}
 	a.look(r)
 	a.admit(r)
 	a.hearsay(r)
@@ -89,10 +94,11 @@ func (a *Arbiter) Step(in Input) Decision {
 	a.strand(r)
 	a.observe(r)
 	a.testify(r)
-	r.vote = count(r.views)
+	r.vote = a.count(r.views)
 	a.judge(r)
 	a.settle(r)
 	rank(r)
+	a.ranked = r.ranked
 	a.choose(r)
 	d := Decision{At: in.Now}
 	a.stepOrWait(r, &d)
@@ -124,9 +130,7 @@ func (a *Arbiter) look(r *round) {
 			next++
 		}
 		v.rec = &a.records[next]
-		if report, ok := v.Report.Get(); ok {
-			v.refers = report.Quality.Reference
-		}
+		v.report, v.newest = v.Report.Pointer(), v.Newest.Pointer()
 		v.est, v.has = v.Estimate.Get()
 		if v.has {
 			v.offset = subtract(v.est.Offset, r.in.System)
@@ -137,7 +141,10 @@ func (a *Arbiter) look(r *round) {
 
 // record is what is remembered of one source.
 type record struct {
-	id    sources.ID
+	id sources.ID
+	// known is the reference ID by which an NTP server's clients are known, 0 where its name is no IPv4 address.
+	known uint32
+	sound sentence
 	state State
 	track uint32
 	// base is the count of samples from which settling counts.
@@ -169,7 +176,7 @@ func (a *Arbiter) keepRecords(views []view) {
 		if old := a.record(views[i].ID); old != nil {
 			kept = append(kept, *old)
 		} else {
-			kept = append(kept, record{id: views[i].ID, compared: comparison{scale: 1}})
+			kept = append(kept, record{id: views[i].ID, known: referenceID(referenceOf(views[i].ID)), compared: comparison{scale: 1}})
 		}
 	}
 	a.records = kept

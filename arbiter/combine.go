@@ -59,7 +59,7 @@ func (a *Arbiter) members(r *round) []*view {
 		return members
 	}
 	for _, w := range r.ranked {
-		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || !w.Newest.Present() || w.est.Suspects > 0 {
+		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || w.newest == nil || w.est.Suspects > 0 {
 			continue
 		}
 		if w.score <= nearEqual*r.chosen.score && r.chosen.score <= nearEqual*w.score {
@@ -73,7 +73,7 @@ func (a *Arbiter) members(r *round) []*view {
 // equals and no better one has taught us its bias.
 func (a *Arbiter) alone(r *round, members []*view) bool {
 	v := r.chosen
-	if !v.Newest.Present() {
+	if v.newest == nil {
 		return true
 	}
 	return len(members) == 1 && (!a.model.known || a.bias(v, r.in.Now) == 0)

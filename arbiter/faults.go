@@ -135,8 +135,7 @@ func (r *round) siblings(p *view, all bool) int {
 		if w == p || w.Kind != sources.PTP || w.duplicate || !w.has || w.state != 0 && !w.refuted || w.independence() == p.independence() {
 			continue
 		}
-		report, _ := w.Report.Get()
-		if claims := report.Quality.UTCOffset.Present(); (all || claims) && magnitude(subtract(p.offset, w.offset)) <= p.bound+w.bound {
+		if claims := w.report != nil && w.report.Quality.UTCOffset.Present(); (all || claims) && magnitude(subtract(p.offset, w.offset)) <= p.bound+w.bound {
 			n++
 		}
 	}
@@ -145,12 +144,11 @@ func (r *round) siblings(p *view, all bool) int {
 
 // timescale says what the grandmaster says of its own timescale (IEEE 1588-2019, 8.2.4).
 func (v *view) timescale() string {
-	report, _ := v.Report.Get()
-	q := report.Quality
 	switch {
-	case q.PTPTimescale.Is(false):
+	case v.report == nil:
+	case v.report.Quality.PTPTimescale.Is(false):
 		return "its grandmaster does not flag the PTP timescale"
-	case !q.UTCOffset.Present() && report.Condition != 0:
+	case !v.report.Quality.UTCOffset.Present() && v.report.Condition != 0:
 		return "its grandmaster flags no valid UTC offset"
 	}
 	return "TAI taken for UTC, or the offset not flagged valid"
@@ -163,8 +161,8 @@ func utcMultiple(p, n *view) int64 {
 		return 0
 	}
 	unit := utcOffset
-	if report, ok := p.Report.Get(); ok {
-		if u := report.Quality.UTCOffset.Or(unit); u >= 30*time.Second && u <= 50*time.Second {
+	if p.report != nil {
+		if u := p.report.Quality.UTCOffset.Or(unit); u >= 30*time.Second && u <= 50*time.Second {
 			unit = u
 		}
 	}
@@ -182,12 +180,11 @@ func utcMultiple(p, n *view) int64 {
 func (a *Arbiter) nameFaults(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
-		report, _ := v.Report.Get()
 		switch {
 		case v.state == Falseticker && !v.refuted && r.vote.majority():
 			r.fault(FaultFalseticker, v.ID, v.reason)
-		case v.state == Stale && v.est.Suspects == 0 && !v.rec.stranded.Present() && report.Condition == sources.Measuring &&
-			age(r.in.Now, report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
+		case v.state == Stale && v.est.Suspects == 0 && !v.rec.stranded.Present() && v.report != nil && v.report.Condition == sources.Measuring &&
+			age(r.in.Now, v.report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
 			r.fault(FaultFrozen, v.ID, "its engine says that it measures, and "+v.reason)
 		}
 		if why := v.leaving(); why != "" {
@@ -212,8 +209,8 @@ const leavingSamples, leavingSD = 2, 8.0
 
 // leaving tells that a source is about to start a new track elsewhere.
 func (v *view) leaving() string {
-	s, ok := v.Newest.Get()
-	if !ok || v.duplicate || !v.has || v.state < Falseticker || !v.rec.believed || v.est.Suspects < leavingSamples {
+	s := v.newest
+	if s == nil || v.duplicate || !v.has || v.state < Falseticker || !v.rec.believed || v.est.Suspects < leavingSamples {
 		return ""
 	}
 	before := v.est.Project(s.At)

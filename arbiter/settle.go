@@ -33,8 +33,22 @@ func (a *Arbiter) settle(r *round) {
 			continue
 		}
 		v.rec.believed, v.rec.jumped = true, false
-		v.state, v.reason = Selectable, interval(v)+", agrees with "+agreeing
+		v.state, v.reason = Selectable, v.rec.sound.say(v, agreeing)
 	}
+}
+
+// sentence is why a source may be selected. Of many sources at every tick it is the same as before, and kept.
+type sentence struct {
+	offset, bound  time.Duration
+	agreeing, text string
+}
+
+func (s *sentence) say(v *view, agreeing string) string {
+	offset, bound := show(v.offset), show(v.bound)
+	if s.text == "" || offset != s.offset || bound != s.bound || agreeing != s.agreeing {
+		*s = sentence{offset, bound, agreeing, interval(v) + ", agrees with " + agreeing}
+	}
+	return s.text
 }
 
 // began says since when the samples of a settling source are counted.

@@ -52,9 +52,8 @@ func (a *Arbiter) observe(r *round) {
 
 // compare takes in a new sample that its own tracker believes.
 func (a *Arbiter) compare(v *view, now timescale.Instant) {
-	s, ok := v.Newest.Get()
-	c := &v.rec.compared
-	if !ok || s.At <= c.newest || s.At > now || v.est.Suspects > 0 || age(now, s.At) > maxSampleAge {
+	s, c := v.newest, &v.rec.compared
+	if s == nil || s.At <= c.newest || s.At > now || v.est.Suspects > 0 || age(now, s.At) > maxSampleAge {
 		return
 	}
 	c.newest = s.At
@@ -304,8 +303,8 @@ func (a *Arbiter) contradicted(r *round, v *view) bool {
 // remembers reports whether the newest sample of w, as far as it can be wrong, is where the reckoning was and not where v says
 // that it was: w itself may be too new to say where it is now.
 func (a *Arbiter) remembers(w, v *view) bool {
-	s, ok := w.Newest.Get()
-	if !ok || w.est.Suspects > 0 || s.At > v.est.At || age(v.est.At, s.At) > maxSampleAge {
+	s := w.newest
+	if s == nil || w.est.Suspects > 0 || s.At > v.est.At || age(v.est.At, s.At) > maxSampleAge {
 		return false
 	}
 	t := w.est.Terms
