@@ -38,6 +38,11 @@ type Arbiter struct {
 	edges  []edge
 	ranked []*view
 	local  locally
+	// voted is the newest vote in words.
+	voted struct {
+		vote vote
+		text string
+	}
 	// armed is the leap second that was armed last.
 	armed sources.Leap
 }
@@ -146,7 +151,9 @@ type record struct {
 	known uint32
 	sound sentence
 	state State
-	track uint32
+	// track is that of the step before, before its estimate then.
+	track  uint32
+	before sources.Estimate
 	// base is the count of samples from which settling counts.
 	base int
 	// jumped is set when a believed source started a new track, and until it has settled again.

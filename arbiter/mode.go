@@ -71,7 +71,7 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 	}
 }
 
-// pursue makes the chosen source's estimate the target.
+// pursue makes the chosen source's estimate the target, and says what is behind a change of mode.
 func (a *Arbiter) pursue(r *round, d *Decision) string {
 	est := a.target(r, d)
 	a.follow.est, a.follow.has, a.follow.refuted = est, true, false
@@ -84,12 +84,15 @@ func (a *Arbiter) pursue(r *round, d *Decision) string {
 		limit = min(limit, maxMagnitude/unlockFactor) * unlockFactor
 	}
 	off := magnitude(subtract(est.Offset, r.in.System))
-	why := fmt.Sprintf("system clock is %v off %s, limit %v", show(off), r.chosen.ID, show(limit))
+	before := a.mode
 	a.mode = Acquiring
 	if off <= limit && !d.Step.Present() {
 		a.mode, a.follow.locked = Locked, true
 	}
-	return why
+	if a.mode == before {
+		return ""
+	}
+	return fmt.Sprintf("system clock is %v off %s, limit %v", show(off), r.chosen.ID, show(limit))
 }
 
 // holdOver extrapolates the last target with its frequency and a bound that grows, within limits.

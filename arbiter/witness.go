@@ -35,6 +35,8 @@ type displacement struct {
 	since timescale.Instant
 	by    time.Duration
 	drift bool // it left slowly
+	// left is what remains of the movement by its own jumps: about 0 once it has jumped back.
+	left time.Duration
 }
 
 // observe moves the reckoning to now and compares each new sample with it.
@@ -318,7 +320,10 @@ func (a *Arbiter) remembers(w, v *view) bool {
 }
 
 func (a *Arbiter) displace(r *round, v *view, by time.Duration, drift bool) {
-	v.rec.moved = &displacement{since: r.in.Now, by: by, drift: drift}
+	v.rec.moved = &displacement{since: r.in.Now, by: by, drift: drift, left: by}
+	if own, ok := v.ownJump(r.in.Now); ok {
+		v.rec.moved.left = own
+	}
 	v.rec.compared.fast = average{}
 	a.doubt = true
 }
@@ -332,9 +337,12 @@ func (a *Arbiter) holdDisplaced(r *round) {
 		if m == nil || !v.has || v.duplicate {
 			continue
 		}
+		if own, ok := v.ownJump(r.in.Now); ok && m.since != r.in.Now {
+			m.left = subtract(m.left, -own)
+		}
 		now := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
 		held := age(r.in.Now, m.since)
-		if back := magnitude(now) <= a.returnLimit(v, m); back || held > a.cfg.Quarantine || !a.follow.has {
+		if back := a.returned(v, m, now); back || held > a.cfg.Quarantine || !a.follow.has {
 			a.release(r, v, back)
 			continue
 		}
@@ -374,6 +382,26 @@ func (m *displacement) fault() string {
 		return FaultDrift
 	}
 	return FaultJump
+}
+
+// ownJump is by how much the source began this track away from the one before.
+func (v *view) ownJump(now timescale.Instant) (time.Duration, bool) {
+	if v.rec.track == 0 || v.rec.track == v.est.Track {
+		return 0, false
+	}
+	return subtract(v.est.Offset, v.rec.before.Project(now).Offset), true
+}
+
+// returned reports whether a displaced source, which is now that far from the reckoning, is back: because the reckoning
+// is sure enough to tell where it was from where it went, or because it has jumped back by what it had jumped, which
+// the reckoning does not contradict. A reckoning that is not so sure wanders over to the source sooner or later.
+func (a *Arbiter) returned(v *view, m *displacement, now time.Duration) bool {
+	sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
+	if returnSD*sd <= float64(magnitude(m.by))/2 {
+		return magnitude(now) <= a.returnLimit(v, m)
+	}
+	own := returnSD*float64(v.est.OffsetSD) + float64(movedFloor+min(magnitude(m.by)/returnShare, returnSlack))
+	return float64(magnitude(m.left)) <= own && float64(magnitude(now)) <= convictSD*sd+float64(movedFloor)
 }
 
 // returnLimit is how near to the reckoning a displaced source must be to be believed again.

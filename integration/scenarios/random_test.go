@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -29,6 +30,7 @@ func TestRandomScenarios(t *testing.T) {
 	if testing.Short() {
 		count = min(count, 500)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // many small decisions, nothing that stays
 	seeds := make(chan uint64)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
