@@ -2,110 +2,197 @@ package ptp
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/facebook/time/ptp/protocol"
 
+	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
 
+// ptp4l measures at each Sync how far the PHC is from the master, changes the PHC's rate at once, and leaves
+// it alone until the next. So between two Syncs that difference goes along a straight line, and a
+// reading of the PHC less that line is a reading of the master, whatever the servo makes of the PHC meanwhile:
+// pulling it in, following a liar, or hunting by the steps in which the hardware takes a rate.
 const (
-	// lockedOffset: while ptp4l says that the PHC is further from the master, it is still steering it
-	// there and a reading says nothing about the master.
-	lockedOffset = 100 * time.Microsecond
-	// lockedPolls: consecutive polls within lockedOffset before readings count.
-	lockedPolls = 2
-	// settledCrossings and settledPolls: after that ptp4l's servo has pulled the PHC in. Until its offset has
-	// crossed zero twice it is on the way there, microseconds off in one direction for tens of seconds, and
-	// what is read moves with it: not noise, but a drift that no grandmaster made. A servo that never
-	// crosses, because its source drifts, counts after settledPolls.
+	// servoDelay is the part of the time between two Syncs, as a divisor, that the servo may take to act
+	// on the first: it has to wait for the Follow_Up.
+	servoDelay = 32
+	// growthPPM is by how much the difference may grow from one Sync to the next: more than that, and more
+	// than twice what it was, is a master that jumped somewhere between.
+	growthPPM = 100
+	// settledOffset, settledCrossings and settledPolls: where not every Sync is seen, the line between those that
+	// are is none, and readings count only once the PHC follows the master. It does when its offset has been
+	// within settledOffset and has crossed zero twice: before that it may be on the way for tens of
+	// seconds, microseconds off in one direction. A servo that never crosses, because its source
+	// drifts, counts after settledPolls.
+	settledOffset                  = 100 * time.Microsecond
 	settledCrossings, settledPolls = 2, 30
-	// offsetWindow: polls over which the largest master_offset counts as the PHC's own error.
+	// offsetWindow: polls over which the largest master_offset counts as the PHC's own error then.
 	offsetWindow = 8
+	// waitingReadings are kept for the next Sync.
+	waitingReadings = 64
 	// jumpLimit and maxPHCRatePPB: a PHC that moved further against L between two readings did not
 	// drift, and was not slewed by ptp4l's servo: it was stepped or reset.
 	jumpLimit     = 20 * time.Microsecond
 	maxPHCRatePPB = 1_500_000
 )
 
-// phcTracker decides which readings of a PHC say where the master's clock is. Pure.
+// phcSync is what ptp4l made of a Sync: PHC - master when the PHC showed at.
+type phcSync struct {
+	at     int64 // ns of the PHC
+	offset time.Duration
+}
+
+// masterReading says where the master's timescale was on L: that - L, with its half-width.
+type masterReading struct {
+	at                 timescale.Instant
+	offset, dispersion time.Duration
+}
+
+// phcTracker makes readings of the master out of readings of the PHC. Pure.
 type phcTracker struct {
-	offsets   []time.Duration // PHC - master as ptp4l saw it, newest last
-	good      int             // consecutive good polls
-	crossings int             // changes of the offset's sign among them
-	last      sources.Optional[PHCReading]
-	jumped    time.Duration // size of the jump that ended the last lock, 0 for none
+	newest  sources.Optional[phcSync]
+	moved   sources.Optional[time.Duration] // of the offset, between the newest two Syncs
+	waiting []PHCReading                    // since the newest Sync, oldest first
+	last    sources.Optional[PHCReading]
+	jumped  time.Duration // size of the PHC's own jump since the last reading of the master, 0 for none
+	why     string        // there is no reading of the master, empty when there is
+
+	offsets   []time.Duration // of the newest Syncs, newest last
+	crossings int             // changes of their sign
+	good      int             // how many there were within settledOffset
 }
 
-// status takes the state of the active port and master_offset of one poll. Until ptp4l has measured
-// a path delay, it reports 0: that is no measurement.
-func (t *phcTracker) status(slave bool, s Snapshot) {
-	off := time.Duration(s.Time.MasterOffsetNS)
+// status takes the outcome of one poll and returns what the readings since the last Sync say of the master.
+func (t *phcTracker) status(follows bool, s Snapshot, interval time.Duration) []masterReading {
+	// Until ptp4l has measured a path delay, it reports 0: that is no measurement.
 	known := s.Time.MasterOffsetNS != 0 || s.Current.MeanPathDelay != 0
-	if !slave || s.Time.GMPresent == 0 || !known || off.Abs() > lockedOffset {
-		t.unlock()
-		return
+	if !follows || s.Time.GMPresent == 0 || !known || s.Time.IngressTimeNS == 0 {
+		t.restart("ptp4l has not compared the PHC with the master")
+		return nil
 	}
-	t.good++
-	if n := len(t.offsets); n > 0 && (off < 0) != (t.offsets[n-1] < 0) {
-		t.crossings++
+	sync := phcSync{s.Time.IngressTimeNS, time.Duration(s.Time.MasterOffsetNS)}
+	before, ok := t.newest.Get()
+	if ok && before.at == sync.at {
+		return nil
 	}
-	t.offsets = append(t.offsets, off)
-	t.offsets = t.offsets[max(0, len(t.offsets)-offsetWindow):]
+	t.newest = sources.Some(sync)
+	t.judge(sync.offset)
+	if !ok {
+		t.waiting = nil
+		if t.jumped == 0 {
+			t.why = "waiting for another Sync"
+		}
+		return nil
+	}
+	out := t.between(before, sync, interval)
+	t.moved = sources.Some(sync.offset - before.offset)
+	return out
 }
 
-// reading takes a reading and returns master's timescale - L with its half-width, or false while
-// the PHC does not follow the master. A jump throws the lock away: the next polls must prove it.
-func (t *phcTracker) reading(r PHCReading) (offset, dispersion time.Duration, ok bool) {
-	offset = time.Duration(r.Time - int64(r.At))
+// between returns the readings of the master from one Sync to another.
+func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterReading {
+	correct := from.straight(to, interval)
+	if !correct && !t.settled() {
+		t.why = fmt.Sprintf("ptp4l is moving the PHC to the master: master_offset %v, %v before", to.offset, from.offset)
+	}
+	// The servo may act late: until then the rate is the one from before, unknown at first.
+	late := ((to.offset - from.offset).Abs() + t.moved.Or(interval*growthPPM/1_000_000).Abs()) / servoDelay
+	var out []masterReading
+	for len(t.waiting) > 0 && t.waiting[0].Time <= to.at {
+		r := t.waiting[0]
+		t.waiting = t.waiting[1:]
+		switch {
+		case r.Time < from.at:
+		case correct:
+			out = append(out, masterReading{r.At, r.offset() - from.line(to, r.Time), r.Window + late})
+		case t.settled():
+			out = append(out, masterReading{r.At, r.offset(), r.Window + t.spread()})
+		}
+	}
+	if len(out) > 0 {
+		t.jumped, t.why = 0, ""
+	}
+	return out
+}
+
+// straight reports whether the PHC went along a straight line against the master from one Sync to the other:
+// no Sync between them, no step of the PHC, no jump of the master.
+func (a phcSync) straight(b phcSync, interval time.Duration) bool {
+	gap := time.Duration(b.at - a.at)
+	stepped := a.offset.Abs() >= stepThreshold*9/10 && (b.offset-a.offset).Abs() > a.offset.Abs()/2
+	jumped := b.offset.Abs() > 2*a.offset.Abs()+gap*growthPPM/1_000_000
+	return gap > 0 && gap < interval*3/2 && !stepped && !jumped
+}
+
+// line is PHC - master on the straight line between two Syncs, when the PHC shows at.
+func (a phcSync) line(b phcSync, at int64) time.Duration {
+	share := float64(at-a.at) / float64(b.at-a.at)
+	return a.offset + time.Duration(math.Round(share*float64(b.offset-a.offset)))
+}
+
+// offset is the PHC's timescale - L.
+func (r PHCReading) offset() time.Duration { return time.Duration(r.Time - int64(r.At)) }
+
+// reading takes a reading of the PHC, which waits for the next Sync. A jump throws away what was known: two
+// Syncs after it must tell where the master is.
+func (t *phcTracker) reading(r PHCReading) {
 	if last, have := t.last.Get(); have {
-		moved := offset - time.Duration(last.Time-int64(last.At))
+		moved := r.offset() - last.offset()
 		drift := time.Duration(float64(r.At.Sub(last.At).Abs()) * maxPHCRatePPB * 1e-9)
 		if moved.Abs() > jumpLimit+drift+r.Window+last.Window {
-			t.unlock()
 			t.jumped = moved
+			t.restart(fmt.Sprintf("PHC jumped by %v, waiting for ptp4l to compare it with the master again", moved))
 		}
 	}
 	t.last = sources.Some(r)
-	if !t.settled() {
-		return 0, 0, false
-	}
-	t.jumped = 0
-	var spread time.Duration
-	for _, o := range t.offsets {
-		spread = max(spread, o.Abs())
-	}
-	return offset, r.Window + spread, true
+	t.waiting = append(t.waiting, r)
+	t.waiting = t.waiting[max(0, len(t.waiting)-waitingReadings):]
 }
 
-func (t *phcTracker) unlock() { t.good, t.crossings, t.offsets = 0, 0, nil }
+// judge takes in an offset for settled.
+func (t *phcTracker) judge(offset time.Duration) {
+	if offset.Abs() > settledOffset {
+		t.unsettle()
+		return
+	}
+	t.good++
+	if n := len(t.offsets); n > 0 && (offset < 0) != (t.offsets[n-1] < 0) {
+		t.crossings++
+	}
+	t.offsets = append(t.offsets, offset)
+	t.offsets = t.offsets[max(0, len(t.offsets)-offsetWindow):]
+}
+
+func (t *phcTracker) unsettle() { t.good, t.crossings, t.offsets = 0, 0, nil }
 
 // settled reports whether the PHC follows the master and is no longer on its way there.
-func (t *phcTracker) settled() bool {
-	return t.good >= lockedPolls && t.crossings >= settledCrossings || t.good >= settledPolls
+func (t *phcTracker) settled() bool { return t.crossings >= settledCrossings || t.good >= settledPolls }
+
+// spread is the largest of the newest offsets.
+func (t *phcTracker) spread() time.Duration {
+	var s time.Duration
+	for _, o := range t.offsets {
+		s = max(s, o.Abs())
+	}
+	return s
 }
 
-// lost forgets the last reading, after the device went away.
+// restart forgets the Syncs.
+func (t *phcTracker) restart(why string) {
+	t.unsettle()
+	t.newest, t.moved, t.waiting, t.why = sources.None[phcSync](), sources.None[time.Duration](), nil, why
+}
+
+// lost forgets everything, after the device or ptp4l went away.
 func (t *phcTracker) lost() { *t = phcTracker{} }
 
-// waiting says why there are no samples, or is empty.
-func (t *phcTracker) waiting(s Snapshot) string {
-	switch {
-	case t.settled():
-		return ""
-	case t.jumped != 0:
-		return fmt.Sprintf("PHC jumped by %v, waiting for ptp4l to lock it again", t.jumped)
-	}
-	if t.good > 0 {
-		return fmt.Sprintf("PHC is being pulled to the master: master_offset %v", time.Duration(s.Time.MasterOffsetNS))
-	}
-	return fmt.Sprintf("PHC is not locked to the master: master_offset %v", time.Duration(s.Time.MasterOffsetNS))
-}
-
 // activePort is the index of the port that follows the master, or -1.
-func activePort(mode Mode, ports []PortStatus) int {
+func activePort(ports []PortStatus) int {
 	for i, p := range ports {
-		if active(mode, p.Data.PortState) {
+		if active(p.Data.PortState) {
 			return i
 		}
 	}
