@@ -72,6 +72,8 @@ func (l *loop) run(ctx context.Context) {
 			l.adopt(o)
 		case r := <-l.own.rivalC:
 			l.own.found(l.now(), r)
+		case c := <-l.own.callers.callC:
+			l.own.called(l.now(), c)
 		case <-l.own.setC:
 			if _, err := l.guard(); err != nil {
 				l.writerFailed(err)
