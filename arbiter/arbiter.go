@@ -35,8 +35,8 @@ type Arbiter struct {
 	kept      []keptFault
 	views     []view // of the present step, kept for the next to use the space
 	local     locally
-	// armed is the leap second that was armed last.
-	armed sources.Leap
+	leap      leaping
+	table     LeapTable
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -95,7 +95,9 @@ func (a *Arbiter) Step(in Input) Decision {
 	rank(r)
 	a.choose(r)
 	d := Decision{At: in.Now}
-	a.stepOrWait(r, &d)
+	if !a.leapIsDue(r) {
+		a.stepOrWait(r, &d)
+	}
 	a.switchTo(r)
 	a.steer(r, &d)
 	a.voteLeap(r, &d)
