@@ -37,6 +37,8 @@ type Arbiter struct {
 	local     locally
 	leap      leaping
 	table     LeapTable
+	// resumed is present where this run continues an earlier one.
+	resumed sources.Optional[resumption]
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -156,6 +158,8 @@ type record struct {
 	said     advertised
 	// stranded is the track that stands on L as it was before it jumped.
 	stranded sources.Optional[uint32]
+	// continues: it was believed when the earlier run ended, and has not been followed, nor jumped, since.
+	continues bool
 }
 
 // keepRecords makes the records those of the candidates: a source that is gone is forgotten.

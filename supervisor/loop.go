@@ -42,6 +42,8 @@ type loop struct {
 	own      ownership
 	// decided is told each decision, for the next run; it must not block. Nil: nobody is.
 	decided func(arbiter.Decision)
+	// checkpoints are left for a successor; nil: none.
+	checkpoints *checkpoints
 
 	state loopState
 }
@@ -135,6 +137,7 @@ func (l *loop) tick(at time.Time) {
 	}
 	l.note(decision, report)
 	l.remember(decision)
+	l.checkpoints.note(l, decision, report)
 	l.publish(in, decision, report)
 }
 
