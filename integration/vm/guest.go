@@ -44,7 +44,7 @@ type Guest struct {
 }
 
 // Start starts a guest from the snapshot of a booted system, and makes that first where there is
-// none. The guest is ended with the test, and what it said is kept if the test failed.
+// none. The guest is ended with the test.
 func Start(t testing.TB, mode Mode) *Guest {
 	t.Helper()
 	b, err := findBuilds()
@@ -64,10 +64,13 @@ func Start(t testing.TB, mode Mode) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	t.Cleanup(func() {
 		if err := g.Stop(); err != nil {
 			t.Error(err)
 		}
+		s := g.cmd.ProcessState
+		t.Logf("guest: %v of a processor in %v", (s.UserTime() + s.SystemTime()).Round(time.Second), time.Since(began).Round(time.Second))
 	})
 	return g
 }
