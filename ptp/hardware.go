@@ -56,9 +56,9 @@ type phcTracker struct {
 	newest  sources.Optional[phcSync]
 	moved   sources.Optional[time.Duration] // of the offset, between the newest two Syncs
 	waiting []PHCReading                    // since the newest Sync, oldest first
-	last    sources.Optional[PHCReading]
-	jumped  time.Duration // size of the PHC's own jump since the last reading of the master, 0 for none
-	why     string        // there is no reading of the master, empty when there is
+	recent  []PHCReading                    // the newest two
+	jumped  time.Duration                   // size of the PHC's own jump since the last reading of the master, 0 for none
+	why     string                          // there is no reading of the master, empty when there is
 
 	offsets   []time.Duration // of the newest Syncs, newest last
 	crossings int             // changes of their sign
@@ -101,6 +101,9 @@ func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterR
 	// The servo may act late: until then the rate is the one from before, unknown at first.
 	late := ((to.offset - from.offset).Abs() + t.moved.Or(interval*growthPPM/1_000_000).Abs()) / servoDelay
 	var out []masterReading
+	if from.jumped(to) && len(t.recent) == 2 {
+		out = append(out, t.landed(to, interval))
+	}
 	for len(t.waiting) > 0 && t.waiting[0].Time <= to.at {
 		r := t.waiting[0]
 		t.waiting = t.waiting[1:]
@@ -123,8 +126,22 @@ func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterR
 func (a phcSync) straight(b phcSync, interval time.Duration) bool {
 	gap := time.Duration(b.at - a.at)
 	stepped := a.offset.Abs() >= stepThreshold*9/10 && (b.offset-a.offset).Abs() > a.offset.Abs()/2
-	jumped := b.offset.Abs() > 2*a.offset.Abs()+gap*growthPPM/1_000_000
-	return gap > 0 && gap < interval*3/2 && !stepped && !jumped
+	return gap > 0 && gap < interval*3/2 && !stepped && !a.jumped(b)
+}
+
+// jumped reports whether the master is elsewhere than the PHC can have gone.
+func (a phcSync) jumped(b phcSync) bool {
+	gap := time.Duration(b.at - a.at)
+	return b.offset.Abs() > 2*a.offset.Abs()+gap.Abs()*growthPPM/1_000_000
+}
+
+// landed says where the master was at the first Sync after it jumped: nobody knows when between the two it
+// did. The PHC is carried there at the rate of its newest readings.
+func (t *phcTracker) landed(at phcSync, interval time.Duration) masterReading {
+	a, b := t.recent[0], t.recent[1]
+	rate := float64(b.offset()-a.offset()) / float64(b.Time-a.Time)
+	offset := b.offset() + time.Duration(math.Round(rate*float64(at.at-b.Time)))
+	return masterReading{timescale.Instant(at.at - int64(offset)), offset - at.offset, b.Window + interval*growthPPM/1_000_000/servoDelay}
 }
 
 // line is PHC - master on the straight line between two Syncs, when the PHC shows at.
@@ -139,7 +156,8 @@ func (r PHCReading) offset() time.Duration { return time.Duration(r.Time - int64
 // reading takes a reading of the PHC, which waits for the next Sync. A jump throws away what was known: two
 // Syncs after it must tell where the master is.
 func (t *phcTracker) reading(r PHCReading) {
-	if last, have := t.last.Get(); have {
+	if n := len(t.recent); n > 0 {
+		last := t.recent[n-1]
 		moved := r.offset() - last.offset()
 		drift := time.Duration(float64(r.At.Sub(last.At).Abs()) * maxPHCRatePPB * 1e-9)
 		if moved.Abs() > jumpLimit+drift+r.Window+last.Window {
@@ -147,7 +165,7 @@ func (t *phcTracker) reading(r PHCReading) {
 			t.restart(fmt.Sprintf("PHC jumped by %v, waiting for ptp4l to compare it with the master again", moved))
 		}
 	}
-	t.last = sources.Some(r)
+	t.recent = append(t.recent[max(0, len(t.recent)-1):], r)
 	t.waiting = append(t.waiting, r)
 	t.waiting = t.waiting[max(0, len(t.waiting)-waitingReadings):]
 }
@@ -183,7 +201,8 @@ func (t *phcTracker) spread() time.Duration {
 // restart forgets the Syncs.
 func (t *phcTracker) restart(why string) {
 	t.unsettle()
-	t.newest, t.moved, t.waiting, t.why = sources.None[phcSync](), sources.None[time.Duration](), nil, why
+	t.newest, t.moved, t.why = sources.None[phcSync](), sources.None[time.Duration](), why
+	t.waiting, t.recent = nil, nil
 }
 
 // lost forgets everything, after the device or ptp4l went away.

@@ -101,6 +101,9 @@ func TestAMasterThatJumpsIsSeenAtOnce(t *testing.T) {
 		var tracker phcTracker
 		p.follow(t, &tracker, 20)
 		lie = jump
+		if got := p.follow(t, &tracker, 1); len(got) < 1 {
+			t.Errorf("a jump by %v: no reading with the first Sync after it; %s", time.Duration(jump), tracker.why)
+		}
 		if got := p.follow(t, &tracker, 8); len(got) < 5 {
 			t.Errorf("a jump by %v: %d readings in 8 s; %s", time.Duration(jump), len(got), tracker.why)
 		}
