@@ -16,9 +16,10 @@ import (
 // reading of the PHC less that line is a reading of the master, whatever the servo makes of the PHC meanwhile:
 // pulling it in, following a liar, or hunting by the steps in which the hardware takes a rate.
 const (
-	// servoDelay is the part of the time between two Syncs, as a divisor, that the servo may take to act
-	// on the first: it has to wait for the Follow_Up.
-	servoDelay = 32
+	// servoDelay is how long the servo may take to act on a Sync: it has to wait for the Follow_Up.
+	servoDelay = 10 * time.Millisecond
+	// servoPPM is how fast the servo moves the PHC at most.
+	servoPPM = 1000
 	// growthPPM is by how much the difference may grow from one Sync to the next: more than that, and more
 	// than twice what it was, is a master that jumped somewhere between.
 	growthPPM = 100
@@ -54,7 +55,7 @@ type masterReading struct {
 // phcTracker makes readings of the master out of readings of the PHC. Pure.
 type phcTracker struct {
 	newest  sources.Optional[phcSync]
-	moved   sources.Optional[time.Duration] // of the offset, between the newest two Syncs
+	moved   sources.Optional[time.Duration] // by which the servo moved the PHC between the newest two Syncs
 	waiting []PHCReading                    // since the newest Sync, oldest first
 	recent  []PHCReading                    // the newest two
 	jumped  time.Duration                   // size of the PHC's own jump since the last reading of the master, 0 for none
@@ -88,7 +89,8 @@ func (t *phcTracker) status(follows bool, s Snapshot, interval time.Duration) []
 		return nil
 	}
 	out := t.between(before, sync, interval)
-	t.moved = sources.Some(sync.offset - before.offset)
+	// What was more than the servo can do was the master.
+	t.moved = sources.Some(min((sync.offset - before.offset).Abs(), interval*servoPPM/1_000_000))
 	return out
 }
 
@@ -98,8 +100,7 @@ func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterR
 	if !correct && !t.settled() {
 		t.why = fmt.Sprintf("ptp4l is moving the PHC to the master: master_offset %v, %v before", to.offset, from.offset)
 	}
-	// The servo may act late: until then the rate is the one from before, unknown at first.
-	late := ((to.offset - from.offset).Abs() + t.moved.Or(interval*growthPPM/1_000_000).Abs()) / servoDelay
+	late := t.late(to.offset-from.offset, interval)
 	var out []masterReading
 	if from.jumped(to) && len(t.recent) == 2 {
 		out = append(out, t.landed(to, interval))
@@ -121,11 +122,18 @@ func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterR
 	return out
 }
 
+// late is by how much the PHC leaves the straight line because the servo acts late, where its offset moved by so
+// much: until then its rate is the one from before, unknown at first.
+func (t *phcTracker) late(moved, interval time.Duration) time.Duration {
+	change := moved.Abs() + t.moved.Or(interval*growthPPM/1_000_000)
+	return time.Duration(float64(change) * min(1, float64(servoDelay)/float64(interval)))
+}
+
 // straight reports whether the PHC went along a straight line against the master from one Sync to the other:
 // no Sync between them, no step of the PHC, no jump of the master.
 func (a phcSync) straight(b phcSync, interval time.Duration) bool {
 	gap := time.Duration(b.at - a.at)
-	stepped := a.offset.Abs() >= stepThreshold*9/10 && (b.offset-a.offset).Abs() > a.offset.Abs()/2
+	stepped := a.offset.Abs() > stepThreshold && (b.offset-a.offset).Abs() > a.offset.Abs()/2
 	return gap > 0 && gap < interval*3/2 && !stepped && !a.jumped(b)
 }
 
@@ -141,7 +149,7 @@ func (t *phcTracker) landed(at phcSync, interval time.Duration) masterReading {
 	a, b := t.recent[0], t.recent[1]
 	rate := float64(b.offset()-a.offset()) / float64(b.Time-a.Time)
 	offset := b.offset() + time.Duration(math.Round(rate*float64(at.at-b.Time)))
-	return masterReading{timescale.Instant(at.at - int64(offset)), offset - at.offset, b.Window + interval*growthPPM/1_000_000/servoDelay}
+	return masterReading{timescale.Instant(at.at - int64(offset)), offset - at.offset, b.Window + t.late(0, interval)}
 }
 
 // line is PHC - master on the straight line between two Syncs, when the PHC shows at.

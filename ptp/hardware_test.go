@@ -28,7 +28,7 @@ func (p *phcSim) run(readings ...float64) []PHCReading {
 	begin := p.now
 	off := p.phase - p.master(begin)
 	p.ingress, p.offset = int64(begin*1e9+p.phase), int64(math.Round(off))
-	p.advance(begin + followUp*p.interval)
+	p.advance(begin + followUp)
 	p.integral += 0.3 * off / p.interval
 	p.rate = -(0.7*off/p.interval + p.integral)
 	if math.Abs(off) >= float64(stepThreshold) {
