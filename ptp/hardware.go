@@ -16,9 +16,10 @@ import (
 // reading of the PHC less that line is a reading of the master, whatever the servo makes of the PHC meanwhile:
 // pulling it in, following a liar, or hunting by the steps in which the hardware takes a rate.
 const (
-	// servoDelay is the part of the time between two Syncs, as a divisor, that the servo may take to act
-	// on the first: it has to wait for the Follow_Up.
-	servoDelay = 32
+	// servoDelay is how long the servo may take to act on a Sync: it has to wait for the Follow_Up.
+	servoDelay = 10 * time.Millisecond
+	// servoPPM is how fast the servo moves the PHC at most.
+	servoPPM = 1000
 	// growthPPM is by how much the difference may grow from one Sync to the next: more than that, and more
 	// than twice what it was, is a master that jumped somewhere between.
 	growthPPM = 100
@@ -54,11 +55,11 @@ type masterReading struct {
 // phcTracker makes readings of the master out of readings of the PHC. Pure.
 type phcTracker struct {
 	newest  sources.Optional[phcSync]
-	moved   sources.Optional[time.Duration] // of the offset, between the newest two Syncs
+	moved   sources.Optional[time.Duration] // by which the servo moved the PHC between the newest two Syncs
 	waiting []PHCReading                    // since the newest Sync, oldest first
-	last    sources.Optional[PHCReading]
-	jumped  time.Duration // size of the PHC's own jump since the last reading of the master, 0 for none
-	why     string        // there is no reading of the master, empty when there is
+	recent  []PHCReading                    // the newest two
+	jumped  time.Duration                   // size of the PHC's own jump since the last reading of the master, 0 for none
+	why     string                          // there is no reading of the master, empty when there is
 
 	offsets   []time.Duration // of the newest Syncs, newest last
 	crossings int             // changes of their sign
@@ -88,7 +89,8 @@ func (t *phcTracker) status(follows bool, s Snapshot, interval time.Duration) []
 		return nil
 	}
 	out := t.between(before, sync, interval)
-	t.moved = sources.Some(sync.offset - before.offset)
+	// What was more than the servo can do was the master.
+	t.moved = sources.Some(min((sync.offset - before.offset).Abs(), interval*servoPPM/1_000_000))
 	return out
 }
 
@@ -98,9 +100,11 @@ func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterR
 	if !correct && !t.settled() {
 		t.why = fmt.Sprintf("ptp4l is moving the PHC to the master: master_offset %v, %v before", to.offset, from.offset)
 	}
-	// The servo may act late: until then the rate is the one from before, unknown at first.
-	late := ((to.offset - from.offset).Abs() + t.moved.Or(interval*growthPPM/1_000_000).Abs()) / servoDelay
+	late := t.late(to.offset-from.offset, interval)
 	var out []masterReading
+	if from.jumped(to) && len(t.recent) == 2 {
+		out = append(out, t.landed(to, interval))
+	}
 	for len(t.waiting) > 0 && t.waiting[0].Time <= to.at {
 		r := t.waiting[0]
 		t.waiting = t.waiting[1:]
@@ -118,13 +122,34 @@ func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterR
 	return out
 }
 
+// late is by how much the PHC leaves the straight line because the servo acts late, where its offset moved by so
+// much: until then its rate is the one from before, unknown at first.
+func (t *phcTracker) late(moved, interval time.Duration) time.Duration {
+	change := moved.Abs() + t.moved.Or(interval*growthPPM/1_000_000)
+	return time.Duration(float64(change) * min(1, float64(servoDelay)/float64(interval)))
+}
+
 // straight reports whether the PHC went along a straight line against the master from one Sync to the other:
 // no Sync between them, no step of the PHC, no jump of the master.
 func (a phcSync) straight(b phcSync, interval time.Duration) bool {
 	gap := time.Duration(b.at - a.at)
-	stepped := a.offset.Abs() >= stepThreshold*9/10 && (b.offset-a.offset).Abs() > a.offset.Abs()/2
-	jumped := b.offset.Abs() > 2*a.offset.Abs()+gap*growthPPM/1_000_000
-	return gap > 0 && gap < interval*3/2 && !stepped && !jumped
+	stepped := a.offset.Abs() > stepThreshold && (b.offset-a.offset).Abs() > a.offset.Abs()/2
+	return gap > 0 && gap < interval*3/2 && !stepped && !a.jumped(b)
+}
+
+// jumped reports whether the master is elsewhere than the PHC can have gone.
+func (a phcSync) jumped(b phcSync) bool {
+	gap := time.Duration(b.at - a.at)
+	return b.offset.Abs() > 2*a.offset.Abs()+gap.Abs()*growthPPM/1_000_000
+}
+
+// landed says where the master was at the first Sync after it jumped: nobody knows when between the two it
+// did. The PHC is carried there at the rate of its newest readings.
+func (t *phcTracker) landed(at phcSync, interval time.Duration) masterReading {
+	a, b := t.recent[0], t.recent[1]
+	rate := float64(b.offset()-a.offset()) / float64(b.Time-a.Time)
+	offset := b.offset() + time.Duration(math.Round(rate*float64(at.at-b.Time)))
+	return masterReading{timescale.Instant(at.at - int64(offset)), offset - at.offset, b.Window + t.late(0, interval)}
 }
 
 // line is PHC - master on the straight line between two Syncs, when the PHC shows at.
@@ -139,7 +164,8 @@ func (r PHCReading) offset() time.Duration { return time.Duration(r.Time - int64
 // reading takes a reading of the PHC, which waits for the next Sync. A jump throws away what was known: two
 // Syncs after it must tell where the master is.
 func (t *phcTracker) reading(r PHCReading) {
-	if last, have := t.last.Get(); have {
+	if n := len(t.recent); n > 0 {
+		last := t.recent[n-1]
 		moved := r.offset() - last.offset()
 		drift := time.Duration(float64(r.At.Sub(last.At).Abs()) * maxPHCRatePPB * 1e-9)
 		if moved.Abs() > jumpLimit+drift+r.Window+last.Window {
@@ -147,7 +173,7 @@ func (t *phcTracker) reading(r PHCReading) {
 			t.restart(fmt.Sprintf("PHC jumped by %v, waiting for ptp4l to compare it with the master again", moved))
 		}
 	}
-	t.last = sources.Some(r)
+	t.recent = append(t.recent[max(0, len(t.recent)-1):], r)
 	t.waiting = append(t.waiting, r)
 	t.waiting = t.waiting[max(0, len(t.waiting)-waitingReadings):]
 }
@@ -183,7 +209,8 @@ func (t *phcTracker) spread() time.Duration {
 // restart forgets the Syncs.
 func (t *phcTracker) restart(why string) {
 	t.unsettle()
-	t.newest, t.moved, t.waiting, t.why = sources.None[phcSync](), sources.None[time.Duration](), nil, why
+	t.newest, t.moved, t.why = sources.None[phcSync](), sources.None[time.Duration](), why
+	t.waiting, t.recent = nil, nil
 }
 
 // lost forgets everything, after the device or ptp4l went away.

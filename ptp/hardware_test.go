@@ -28,7 +28,7 @@ func (p *phcSim) run(readings ...float64) []PHCReading {
 	begin := p.now
 	off := p.phase - p.master(begin)
 	p.ingress, p.offset = int64(begin*1e9+p.phase), int64(math.Round(off))
-	p.advance(begin + followUp*p.interval)
+	p.advance(begin + followUp)
 	p.integral += 0.3 * off / p.interval
 	p.rate = -(0.7*off/p.interval + p.integral)
 	if math.Abs(off) >= float64(stepThreshold) {
@@ -101,6 +101,9 @@ func TestAMasterThatJumpsIsSeenAtOnce(t *testing.T) {
 		var tracker phcTracker
 		p.follow(t, &tracker, 20)
 		lie = jump
+		if got := p.follow(t, &tracker, 1); len(got) < 1 {
+			t.Errorf("a jump by %v: no reading with the first Sync after it; %s", time.Duration(jump), tracker.why)
+		}
 		if got := p.follow(t, &tracker, 8); len(got) < 5 {
 			t.Errorf("a jump by %v: %d readings in 8 s; %s", time.Duration(jump), len(got), tracker.why)
 		}
