@@ -33,7 +33,7 @@ type Arbiter struct {
 	// suspected is by how much the teacher may be off then: it widens the bound.
 	suspected time.Duration
 	kept      []keptFault
-	// views, edges and ranked are of the present step, kept for the next to use the space.
+	// views, edges and ranked are empty between two steps: no part of the state, but space that is used again.
 	views  []view
 	edges  []edge
 	ranked []*view
@@ -43,8 +43,10 @@ type Arbiter struct {
 		vote vote
 		text string
 	}
-	// armed is the leap second that was armed last.
-	armed sources.Leap
+	leap  leaping
+	table LeapTable
+	// resumed is present where this run continues an earlier one.
+	resumed sources.Optional[resumption]
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -103,22 +105,24 @@ func (a *Arbiter) Step(in Input) Decision {
 	a.judge(r)
 	a.settle(r)
 	rank(r)
-	a.ranked = r.ranked
 	a.choose(r)
 	d := Decision{At: in.Now}
-	a.stepOrWait(r, &d)
+	if !a.leapIsDue(r) {
+		a.stepOrWait(r, &d)
+	}
 	a.switchTo(r)
 	a.steer(r, &d)
 	a.voteLeap(r, &d)
 	a.nameFaults(r)
 	a.conclude(r, &d)
+	a.views, a.edges, a.ranked = r.views[:0], a.edges[:0], r.ranked[:0]
 	return d
 }
 
 // look pairs each candidate with its record, in the order of the IDs.
 func (a *Arbiter) look(r *round) {
 	if cap(a.views) < len(r.in.Candidates) {
-		a.views = make([]view, len(r.in.Candidates))
+		a.views = make([]view, 0, len(r.in.Candidates))
 	}
 	r.views = a.views[:len(r.in.Candidates)]
 	for i := range r.in.Candidates {
@@ -168,6 +172,8 @@ type record struct {
 	said     advertised
 	// stranded is the track that stands on L as it was before it jumped.
 	stranded sources.Optional[uint32]
+	// continues: it was believed when the earlier run ended, and has not been followed, nor jumped, since.
+	continues bool
 }
 
 // keepRecords makes the records those of the candidates: a source that is gone is forgotten.

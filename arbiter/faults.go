@@ -28,7 +28,8 @@ const (
 	FaultLoop         = "stratum-loop"         // two NTP servers follow each other
 	FaultDate         = "implausible-date"     // a date before the configured floor or after the ceiling
 	FaultReset        = "phc-reset"            // a hardware clock that started again at 1970
-	FaultLeap         = "leap-disagreement"    // the survivors announce different leap seconds
+	FaultLeap         = "leap-disagreement"    // the survivors and the table disagree on leap second or TAI - UTC
+	FaultTable        = "leap-table"           // the host's leap second table is refused, expires soon, or has expired
 	FaultSmear        = "smear"                // a server smears a leap second among others that do not
 	FaultMajority     = "majority-moved"       // most sources moved against the oscillator
 	FaultPaused       = "host-paused"          // nothing was decided for a while
@@ -282,7 +283,7 @@ func (a *Arbiter) nameSmear(r *round) {
 		rate := math.Abs(v.est.FreqPPB - r.chosen.est.FreqPPB)
 		apart := magnitude(subtract(v.est.Offset, r.chosen.est.Offset))
 		utc := r.in.Now.Add(r.chosen.est.Offset)
-		if rate < smearLeast || rate > smearMost || apart > time.Second || !lastDay(utc, -24*time.Hour) && !lastDay(utc, 24*time.Hour) && !lastDay(utc, 0) {
+		if rate < smearLeast || rate > smearMost || apart > time.Second || !lastDay(utc.Add(-24*time.Hour)) && !lastDay(utc.Add(24*time.Hour)) && !lastDay(utc) {
 			continue
 		}
 		r.fault(FaultSmear, v.ID, fmt.Sprintf("it runs %.1f ppm off the others, %v from them, at the end of a month: it smears a leap second", rate/1000, show(apart)))

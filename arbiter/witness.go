@@ -291,7 +291,7 @@ func (a *Arbiter) contradicted(r *round, v *view) bool {
 		if w == v || !w.votes() || w.unsteady() {
 			continue
 		}
-		if a.remembers(w, v) {
+		if !w.rec.believed && a.remembers(w, v) {
 			return true
 		}
 		if w.rec.believed {
@@ -342,7 +342,7 @@ func (a *Arbiter) holdDisplaced(r *round) {
 		}
 		now := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
 		held := age(r.in.Now, m.since)
-		if back := a.returned(v, m, now); back || held > a.cfg.Quarantine || !a.follow.has {
+		if back := a.isBack(v, m, now); back || held > a.cfg.Quarantine || !a.follow.has {
 			a.release(r, v, back)
 			continue
 		}
@@ -392,10 +392,10 @@ func (v *view) ownJump(now timescale.Instant) (time.Duration, bool) {
 	return subtract(v.est.Offset, v.rec.before.Project(now).Offset), true
 }
 
-// returned reports whether a displaced source, which is now that far from the reckoning, is back: because the reckoning
+// isBack reports whether a displaced source, which is now that far from the reckoning, is back: because the reckoning
 // is sure enough to tell where it was from where it went, or because it has jumped back by what it had jumped, which
 // the reckoning does not contradict. A reckoning that is not so sure wanders over to the source sooner or later.
-func (a *Arbiter) returned(v *view, m *displacement, now time.Duration) bool {
+func (a *Arbiter) isBack(v *view, m *displacement, now time.Duration) bool {
 	sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
 	if returnSD*sd <= float64(magnitude(m.by))/2 {
 		return magnitude(now) <= a.returnLimit(v, m)
