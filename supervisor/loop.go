@@ -40,8 +40,8 @@ type loop struct {
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
 	own      ownership
-	// decided is told each decision, for the next run; it must not block. Nil: nobody is.
-	decided func(arbiter.Decision)
+	// decided is told a decision every rememberEvery, with the known biases, for the next run; it must not block. Nil: nobody is.
+	decided func(arbiter.Decision, []arbiter.Bias)
 	// checkpoints are left for a successor; nil: none.
 	checkpoints *checkpoints
 
