@@ -46,7 +46,7 @@ type Supervisor struct {
 	host    *clock.Host
 	record  recorder
 	reloadC chan chan error
-	// earlier is the run that this one continues; nil: none, for the reason noEarlier if there is one.
+	// earlier is the run that this one continues; nil: none. noEarlier is the reason why not, if there is one.
 	earlier   *earlier
 	noEarlier string
 	// fit is whether CLOCK_REALTIME may be served to NTP clients.
@@ -195,7 +195,7 @@ func (s *Supervisor) kernel() (clock.Kernel, func(timescale.Instant, time.Durati
 // virtual is the simulated clock: the earlier run's goes on, as the kernel's does.
 func (s *Supervisor) virtual() *clock.Virtual {
 	v := s.cfg.Clock.Virtual
-	if s.earlier != nil {
+	if s.earlier != nil && s.earlier.checkpoint.Virtual != nil {
 		was, err := clock.ContinueVirtual(s.host.Now, v.FrequencyErrorPPM*1000, *s.earlier.checkpoint.Virtual)
 		if err == nil {
 			return was
