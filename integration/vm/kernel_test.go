@@ -118,13 +118,14 @@ done`)
 		before := g.Kernel(t)
 		g.Sleep(t, 20*time.Second)
 		after := g.Kernel(t)
-		if s := synchronised(t, g); before["status"]&staUnsync == 0 || s != "no" {
-			t.Errorf("free-running: status %#x, NTPSynchronized %s", before["status"], s)
+		// timedatectl looks at maxerror alone, and says yes for hours.
+		if before["status"]&staUnsync == 0 {
+			t.Errorf("free-running: status %#x", before["status"])
 		}
 		if grown := after["maxerror"] - before["maxerror"]; grown < 10_000 {
 			t.Errorf("free-running: maxerror grew by %d us in 20 s, the kernel's rate is 500 ppm", grown)
 		}
-		if before["frequency"] != after["frequency"] {
+		if d := after["frequency"] - before["frequency"]; d < -66 || d > 66 { // 1 ppb
 			t.Errorf("free-running: frequency %d, then %d", before["frequency"], after["frequency"])
 		}
 	})
