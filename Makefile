@@ -74,8 +74,8 @@ vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbite
 bench: ## the figures of docs/benchmark.md: estimator and discipline beside the peers (10 minutes)
 	$(GO) test ./integration/sim -run TestFigures -v -count=1 -timeout 60m -seeds 20 -hours 4
 
-soak: root ## 10,000 random hosts in the simulator, and half an hour of faults on real daemons (root)
-	$(GO) test ./integration/scenarios -run Random -count=1 -random.count 10000 -timeout 30m
+soak: root ## another 30,000 random hosts in the simulator, and half an hour of faults on real daemons (root)
+	$(GO) test ./integration/scenarios -run Random -count=1 -random.first 10001 -random.count 30000 -timeout 60m
 	$(GO) test -race ./integration/faults -count=1 -faults.seed 0 -faults.for 30m -faults.kills 200 -timeout 90m
 
 fuzz: ## every fuzz target for FUZZTIME each

@@ -35,8 +35,10 @@ type Arbiter struct {
 	kept      []keptFault
 	views     []view // of the present step, kept for the next to use the space
 	local     locally
-	// armed is the leap second that was armed last.
-	armed sources.Leap
+	leap      leaping
+	table     LeapTable
+	// resumed is present where this run continues an earlier one.
+	resumed sources.Optional[resumption]
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -95,7 +97,9 @@ func (a *Arbiter) Step(in Input) Decision {
 	rank(r)
 	a.choose(r)
 	d := Decision{At: in.Now}
-	a.stepOrWait(r, &d)
+	if !a.leapIsDue(r) {
+		a.stepOrWait(r, &d)
+	}
 	a.switchTo(r)
 	a.steer(r, &d)
 	a.voteLeap(r, &d)
@@ -154,6 +158,8 @@ type record struct {
 	said     advertised
 	// stranded is the track that stands on L as it was before it jumped.
 	stranded sources.Optional[uint32]
+	// continues: it was believed when the earlier run ended, and has not been followed, nor jumped, since.
+	continues bool
 }
 
 // keepRecords makes the records those of the candidates: a source that is gone is forgotten.

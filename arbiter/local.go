@@ -84,7 +84,7 @@ func (a *Arbiter) confirm(r *round) {
 
 // leapt is by how much the kernel moves the clock at the armed leap second.
 func (a *Arbiter) leapt() time.Duration {
-	switch a.armed {
+	switch a.leap.armed {
 	case sources.LeapInsert:
 		return -time.Second
 	case sources.LeapDelete:

@@ -32,7 +32,7 @@ func (a *Arbiter) settle(r *round) {
 			v.fail(Settling, fmt.Sprintf("%d of %d samples since it %s", max(0, have), need, v.rec.began()))
 			continue
 		}
-		v.rec.believed, v.rec.jumped = true, false
+		v.rec.believed, v.rec.jumped, v.rec.continues = true, false, false
 		v.state, v.reason = Selectable, interval(v)+", agrees with "+agreeing
 	}
 }
@@ -60,14 +60,17 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 		rec.base = 0
 	}
 	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
-		rec.jumped, rec.base = true, v.est.Samples
+		rec.jumped, rec.continues, rec.base = true, false, v.est.Samples
 	}
 	rec.track = v.est.Track
 	if v.state != 0 && v.state <= Stale && rec.losses > 0 {
 		rec.lastLoss = r.in.Now // it still flaps, selected or not
 	}
-	if v.state != 0 && v.state <= Stale || v.state == Falseticker && r.vote.majority() {
-		rec.base = v.est.Samples
+	switch {
+	case v.state == Falseticker && r.vote.majority():
+		rec.base, rec.continues = v.est.Samples, false
+	case v.state != 0 && v.state <= Stale:
+		rec.base = a.lostFrom(rec, v.est, r.in.Now)
 	}
 }
 

@@ -192,9 +192,19 @@ func (a *Arbiter) hearReference(r *round) {
 	// By when the others have convinced, a drift has gone on: their mean is late.
 	a.model.shift(o.by, math.Hypot(o.sd, o.by/4))
 	a.model.taught = true
+	a.follow.moveBy(o.by)
 	for i := range r.views {
 		r.views[i].rec.compared.fast = average{}
 	}
+}
+
+// moveBy puts the last target right after the source that it came from has been found to have drifted, in case that
+// the clock has to hold over from it: its rate is as doubtful as such a drift makes it.
+func (f *following) moveBy(ns float64) {
+	by := nanoseconds(ns)
+	f.est.Offset = subtract(f.est.Offset, -by)
+	f.est.Bound = min(f.est.Bound+magnitude(by), maxMagnitude)
+	f.est.FreqSDPPB = math.Hypot(f.est.FreqSDPPB, ns/recent.Seconds())
 }
 
 // hearOne asks the others about one source that has moved against the reckoning.
@@ -271,19 +281,41 @@ func (a *Arbiter) otherRate(v *view, by time.Duration) bool {
 const rateSince = 30 * time.Second
 
 // contradicted reports whether the other sources can settle that a source jumped: several that have not
-// moved, or one whose interval does not even show it. One that contradicts it is a disagreement, which
-// has its own answer.
+// moved, or one whose interval does not even show it, or one with a single sample that fits the reckoning and not the
+// source. One that contradicts it is a disagreement, which has its own answer.
 func (a *Arbiter) contradicted(r *round, v *view) bool {
 	others, overlap := 0, false
 	for i := range r.views {
 		w := &r.views[i]
-		if w == v || !w.votes() || !w.rec.believed || w.rec.moved != nil || w.rec.jumped {
+		if w == v || !w.votes() || w.unsteady() {
 			continue
 		}
-		others++
-		overlap = magnitude(subtract(v.offset, w.offset)) <= v.bound+w.bound
+		if a.remembers(w, v) {
+			return true
+		}
+		if w.rec.believed {
+			others++
+			overlap = magnitude(subtract(v.offset, w.offset)) <= v.bound+w.bound
+		}
 	}
 	return others > 1 || others == 1 && overlap
+}
+
+// remembers reports whether the newest sample of w, as far as it can be wrong, is where the reckoning was and not where v says
+// that it was: w itself may be too new to say where it is now.
+func (a *Arbiter) remembers(w, v *view) bool {
+	s, ok := w.Newest.Get()
+	if !ok || w.est.Suspects > 0 || s.At > v.est.At || age(v.est.At, s.At) > maxSampleAge {
+		return false
+	}
+	t := w.est.Terms
+	reach := t.RootDelay + t.RootDispersion + t.ClockAccuracy + s.Delay.Or(0)/2 + s.Dispersion + sources.Confidence*nanoseconds(a.model.sd())
+	if s.Delay == sources.None[time.Duration]() {
+		reach += sources.Confidence * w.est.Jitter
+	}
+	fits := magnitude(subtract(s.Offset, a.model.offsetAt(s.At))) <= reach
+	then := v.est.Project(s.At)
+	return fits && magnitude(subtract(s.Offset, then.Offset)) > reach+then.Bound
 }
 
 func (a *Arbiter) displace(r *round, v *view, by time.Duration, drift bool) {

@@ -123,6 +123,8 @@ func clockRules() []Rule {
 		{Key: "clock.foreign_write", Default: "defend", Limit: OneOf{"defend", "hold", "yield"}},
 		{Key: "clock.foreign_attempts", Default: int64(8), Limit: Ints{Min: 1, Max: 100, Unit: "attempts"}},
 		{Key: "clock.foreign_quiet", Default: "10m", Limit: Durations{Min: time.Second, Max: 24 * time.Hour}},
+		{Key: "clock.trace", Default: false},
+		{Key: "clock.enforce", Default: false},
 		{Key: "clock.step.threshold", Default: "1ms", Limit: Durations{Min: time.Microsecond, Max: time.Hour, Zero: "never step"}},
 		{Key: "clock.step.at_start", Default: true},
 		{Key: "clock.step.when_running", Default: false},
@@ -156,6 +158,7 @@ func arbiterRules() []Rule {
 		{Key: "arbiter.combine", Default: true},
 		{Key: "arbiter.not_before", Default: "2026-01-01", Limit: Form{`a date such as "2026-01-01", or "" for no limit`, isDate}},
 		{Key: "arbiter.not_after", Default: "2046-01-01", Limit: Form{`a date such as "2046-01-01", or "" for no limit`, isDate}},
+		{Key: "arbiter.leap_table", Default: "auto", Limit: Form{`"auto", "none", or an absolute path without spaces`, isLeapTable}},
 	}
 }
 
