@@ -46,6 +46,7 @@ type Supervisor struct {
 	host    *clock.Host
 	record  recorder
 	reloadC chan chan error
+	cgroups *process.Cgroups // nil: none is delegated to us
 	// fit is whether CLOCK_REALTIME may be served to NTP clients.
 	fit atomic.Bool
 }
@@ -71,6 +72,14 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 		return err
 	}
 	defer unlock()
+	if s.cfg.Clock.Driver == "kernel" {
+		release, err := claimClock(ctx, clockSocket)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	s.confine()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -112,6 +121,17 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	return nil
 }
 
+// confine looks for a place where each child gets a cgroup of its own.
+func (s *Supervisor) confine() {
+	groups, err := process.Delegated()
+	if err != nil {
+		s.options.Log.Info("children have process groups and resource limits, and no cgroups of their own", "reason", err)
+		return
+	}
+	s.cgroups = groups
+	s.options.Log.Info("children have cgroups of their own", "below", groups.String())
+}
+
 // Reload reads the configuration again and puts what is new in it into force. Its error says what is
 // wrong with the new one; the old one stays then.
 func (s *Supervisor) Reload(ctx context.Context) error {
@@ -148,7 +168,7 @@ func (s *Supervisor) newFleet(updates chan<- sources.Update, events chan<- proce
 	return &fleet{build: func(cfg *configs.Config, c Child, p Plan) *engine {
 		return &engine{
 			child: c, sources: p.sourcesOf(c.Name), process: cfg.Process, host: s.host, log: s.options.Log,
-			updates: updates, events: events,
+			updates: updates, events: events, cgroups: s.cgroups,
 			adapters: func(c Child, h hostClock, log *slog.Logger) []adapter { return adapters(c, h, log, s.fit.Load) },
 		}
 	}}
