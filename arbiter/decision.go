@@ -153,9 +153,14 @@ type Decision struct {
 	Bound sources.Optional[time.Duration]
 	// Combined lists the sources whose samples make the target, where it is more than one.
 	Combined []sources.ID
-	// Leap is the leap second to arm: what the survivors announce, on the last day of the month only.
+	// Leap is the leap second to arm: what the survivors and the leap second table announce, on the last
+	// day of the month only.
 	Leap sources.Leap
-	// TAI is TAI - UTC as the survivors have it, absent unless the clock is locked and they agree.
+	// Hold tells that the armed leap second is due: the clock keeps the target's rate and is not
+	// corrected until it is over.
+	Hold bool
+	// TAI is TAI - UTC as the survivors and the table have it, absent unless the clock is locked and most
+	// agree.
 	TAI sources.Optional[time.Duration]
 	// Step is ordered when present: the amount to add to the system clock at once. Agreement
 	// lists the independent sources that stand behind it.

@@ -110,6 +110,8 @@ type Arbiter struct {
 	// NotBefore and NotAfter are the days between which a source's time must be. Empty: no limit.
 	NotBefore string `toml:"not_before"`
 	NotAfter  string `toml:"not_after"`
+	// LeapTable is the host's leap-seconds.list: a path, "auto" (where tzdata puts it) or "none".
+	LeapTable string `toml:"leap_table"`
 }
 
 // Select holds the per-source selection options that every source has (chrony's words).

@@ -158,6 +158,7 @@ func arbiterRules() []Rule {
 		{Key: "arbiter.combine", Default: true},
 		{Key: "arbiter.not_before", Default: "2026-01-01", Limit: Form{`a date such as "2026-01-01", or "" for no limit`, isDate}},
 		{Key: "arbiter.not_after", Default: "2046-01-01", Limit: Form{`a date such as "2046-01-01", or "" for no limit`, isDate}},
+		{Key: "arbiter.leap_table", Default: "auto", Limit: Form{`"auto", "none", or an absolute path without spaces`, isLeapTable}},
 	}
 }
 

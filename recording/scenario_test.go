@@ -29,6 +29,7 @@ type scenario struct {
 	sink    func(Entry)
 	// before is called before every tick.
 	before func()
+	ticks  int
 }
 
 // mood is how a source behaves at present.
@@ -149,10 +150,22 @@ func (s *scenario) reload() {
 	s.arbiter.Configure(s.cfg)
 }
 
+// consult changes the leap second table: one that contradicts the sources, then one that has expired.
+func (s *scenario) consult() {
+	table := arbiter.LeapTable{Path: "/table", Expires: start.Add(time.Duration(s.ticks%300-100) * 24 * time.Hour), Seconds: []arbiter.LeapSecond{
+		{At: start.Add(-48 * time.Hour), TAI: 36 * time.Second},
+	}}
+	s.sink(Entry{Table: &Table{Leaps: table}})
+	s.arbiter.Consult(table)
+}
+
 func (s *scenario) tick() {
 	s.before()
 	if s.rng.IntN(400) == 0 {
 		s.reload()
+	}
+	if s.ticks++; s.ticks%150 == 0 {
+		s.consult()
 	}
 	in := s.roster.Input(s.at, s.system)
 	d := s.arbiter.Step(in)

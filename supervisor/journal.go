@@ -40,6 +40,7 @@ const (
 	MessageReloadRefused    MessageID = "c0f6ba3ce7f34fd3b93bb8cf3b1a6d37"
 	MessageReplanned        MessageID = "5d9a30f2c7c34f19b1b7e9a1f1d20c58"
 	MessageState            MessageID = "a3c1d8b6e0524f7f9d1c3de0b6a8b4f2"
+	MessageLeapTable        MessageID = "2b7d5c0fe3a94b1c9a6e84d27f01c5ab"
 )
 
 // Priority is a syslog severity, as the journal counts them.

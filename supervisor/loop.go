@@ -31,6 +31,7 @@ type loop struct {
 	updates <-chan sources.Update
 	events  <-chan process.Event
 	orders  <-chan order
+	tableC  <-chan arbiter.LeapTable
 	// virtual is CLOCK_REALTIME - the steered clock, for driver virtual; nil otherwise.
 	virtual func(timescale.Instant, time.Duration) sources.Optional[time.Duration]
 	// children describes the children; it must not block.
@@ -41,6 +42,8 @@ type loop struct {
 	own      ownership
 	// decided is told each decision, for the next run; it must not block. Nil: nobody is.
 	decided func(arbiter.Decision)
+	// checkpoints are left for a successor; nil: none.
+	checkpoints *checkpoints
 
 	state loopState
 }
@@ -48,6 +51,7 @@ type loop struct {
 // loopState is what status tells beyond the newest decision.
 type loopState struct {
 	status LoopStatus
+	table  arbiter.LeapTable
 	clock  ClockStatus
 	since  time.Time
 	key    string // of the decision in force
@@ -70,6 +74,8 @@ func (l *loop) run(ctx context.Context) {
 			l.record.child(ev)
 		case o := <-l.orders:
 			l.adopt(o)
+		case t := <-l.tableC:
+			l.consult(t)
 		case r := <-l.own.rivalC:
 			l.own.found(l.now(), r)
 		case c := <-l.own.callers.callC:
@@ -131,6 +137,7 @@ func (l *loop) tick(at time.Time) {
 	}
 	l.note(decision, report)
 	l.remember(decision)
+	l.checkpoints.note(l, decision, report)
 	l.publish(in, decision, report)
 }
 
@@ -154,6 +161,7 @@ func (l *loop) command(d arbiter.Decision) clock.TickInput {
 		Target: d.Target, Step: d.Step, Bound: d.Bound.Or(0),
 		Synchronised: d.Mode == arbiter.Locked || d.Mode == arbiter.Holdover,
 		Leap:         d.Leap,
+		Coast:        d.Hold,
 		TAIOffset:    taiOffset(d),
 	}
 }

@@ -27,6 +27,7 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 	st.Newest = l.newest(in, d, r)
 	st.Recording = l.tape.Stats()
 	st.Ownership = l.own.status()
+	st.Leap = leapStatus(l.state.table, d)
 	l.latest.Store(&st)
 	l.ticked(st)
 }

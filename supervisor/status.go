@@ -33,6 +33,7 @@ type Status struct {
 	Recording recording.Stats `json:"recording"`
 
 	Ownership OwnershipStatus `json:"ownership"`
+	Leap      LeapStatus      `json:"leap"`
 }
 
 // DecisionStatus is the decision in force and why.

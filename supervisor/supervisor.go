@@ -19,6 +19,7 @@ import (
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
 	"clockarbiter/sources"
+	"clockarbiter/supervisor/leapseconds"
 	"clockarbiter/supervisor/process"
 )
 
@@ -47,21 +48,22 @@ type Supervisor struct {
 	record  recorder
 	reloadC chan chan error
 	cgroups *process.Cgroups // nil: none is delegated to us
+	// earlier is the run that this one continues; nil: none, for the reason noEarlier if there is one.
+	earlier   *earlier
+	noEarlier string
 	// fit is whether CLOCK_REALTIME may be served to NTP clients.
 	fit atomic.Bool
 }
 
 // New prepares a supervisor; nothing runs and no clock is touched yet.
 func New(cfg *configs.Config, o Options) (*Supervisor, error) {
-	host, err := clock.NewHost()
-	if err != nil {
-		return nil, fmt.Errorf("start the local timescale: %w", err)
+	s := &Supervisor{cfg: cfg, options: o, reloadC: make(chan chan error)}
+	if err := s.newHost(); err != nil {
+		return nil, err
 	}
-	boot := strconv.FormatInt(int64(host.Now()/timescale.Instant(time.Millisecond)), 36)
-	return &Supervisor{
-		cfg: cfg, options: o, host: host, reloadC: make(chan chan error),
-		record: recorder{journal: o.Journal, log: o.Log, boot: boot},
-	}, nil
+	boot := strconv.FormatInt(int64(s.host.Now()/timescale.Instant(time.Millisecond)), 36)
+	s.record = recorder{journal: o.Journal, log: o.Log, boot: boot}
+	return s, nil
 }
 
 // Run supervises until ctx is done, then stops every child and returns nil. It returns an error when
@@ -87,9 +89,11 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	engines, orderC := s.newFleet(updates, events), make(chan order)
 	l := s.newLoop(plan, engines, updates, events)
 	l.orders = orderC
+	table := leapseconds.NewWatcher(s.cfg.Arbiter.LeapTable)
+	l.tableC = table.C
 	kept := newContinuity(s.cfg.Paths.StateDir, s.record, s.options.Log)
 	l.decided = kept.note
-	l.resume(kept.load())
+	s.takeUp(l, kept)
 	var services sync.WaitGroup
 	serve := func(run func(context.Context) error) {
 		services.Go(func() {
@@ -107,7 +111,11 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	defer stopRecording()
 	services.Go(func() { l.run(ctx) })
 	services.Go(func() { kept.run(ctx) })
-	s.plan(ctx, &services, plan, engines, orderC)
+	services.Go(func() { table.Run(ctx) })
+	if l.checkpoints != nil {
+		services.Go(func() { l.checkpoints.run(ctx) })
+	}
+	s.plan(ctx, &services, plan, engines, orderC, table.Reread)
 
 	<-ctx.Done()
 	s.notify("STOPPING=1\nSTATUS=stopping the engines")
@@ -150,7 +158,7 @@ func (s *Supervisor) Reload(ctx context.Context) error {
 }
 
 // plan starts what keeps the plan in step with configuration and host.
-func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Plan, engines *fleet, orderC chan<- order) {
+func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Plan, engines *fleet, orderC chan<- order, reread func(string)) {
 	linkC := make(chan string, linkQueue)
 	load := s.options.Load
 	if load == nil {
@@ -158,7 +166,7 @@ func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Pl
 	}
 	p := &planner{
 		cfg: s.cfg, plan: plan, load: load, probe: reprobe, fleet: engines, orderC: orderC,
-		linkC: linkC, reloadC: s.reloadC, record: s.record, notify: s.notify, log: s.options.Log,
+		reread: reread, linkC: linkC, reloadC: s.reloadC, record: s.record, notify: s.notify, log: s.options.Log,
 	}
 	services.Go(func() { watchLinks(ctx, linkC, s.options.Log) })
 	services.Go(func() { p.run(ctx) })
@@ -191,7 +199,7 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 			s.fit.Store(st.Clock.Synchronised && virtual == nil)
 			notifier.tick(st)
 		},
-		own: newOwnership(s.cfg.Clock, s.record, kernel),
+		own: newOwnership(s.cfg.Clock, s.record, kernel), checkpoints: s.newCheckpoints(kernel),
 	}
 }
 
@@ -200,13 +208,25 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 func (s *Supervisor) kernel() (clock.Kernel, func(timescale.Instant, time.Duration) sources.Optional[time.Duration]) {
 	switch s.cfg.Clock.Driver {
 	case "virtual":
-		v := s.cfg.Clock.Virtual
-		return clock.NewVirtual(s.host.Now, v.InitialOffset.Std(), v.FrequencyErrorPPM*1000), s.hostMinusSteered
+		return s.virtual(), s.hostMinusSteered
 	case "observe":
 		return clock.NewObserver(s.host), nil
 	default:
 		return clock.NewSystem(s.host), nil
 	}
+}
+
+// virtual is the simulated clock: the earlier run's goes on, as the kernel's does.
+func (s *Supervisor) virtual() *clock.Virtual {
+	v := s.cfg.Clock.Virtual
+	if s.earlier != nil {
+		was, err := clock.ContinueVirtual(s.host.Now, v.FrequencyErrorPPM*1000, *s.earlier.checkpoint.Virtual)
+		if err == nil {
+			return was
+		}
+		s.options.Log.Warn("the virtual clock starts anew", "error", err)
+	}
+	return clock.NewVirtual(s.host.Now, v.InitialOffset.Std(), v.FrequencyErrorPPM*1000)
 }
 
 // hostMinusSteered compares the virtual clock with CLOCK_REALTIME at one instant.

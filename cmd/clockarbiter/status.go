@@ -81,6 +81,7 @@ func printStatus(w io.Writer, st supervisor.Status) {
 	if st.Clock.LastError != "" {
 		fmt.Fprintf(w, "ERROR     %s\n", st.Clock.LastError)
 	}
+	printLeap(w, st.Leap)
 	printOwnership(w, st.Ownership, st.At)
 	fmt.Fprintln(w)
 	printSources(w, st.Sources)

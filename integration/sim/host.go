@@ -24,6 +24,8 @@ type host struct {
 	interval   Elapsed
 	asleep     Elapsed // paused or suspended until then
 	suspended  bool
+	kept       kept
+	deaf       bool    // no engine is up
 	heard      Elapsed // when the newest sample came through
 	late       []func(now Elapsed)
 	err        error
@@ -35,14 +37,19 @@ func newHost(w *world) *host {
 	now := func() timescale.Instant { return instant(w.l(w.now)) }
 	initial := time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
-	h.discipline = clock.NewDiscipline(h.kernel, clock.DisciplineOptions{
-		Interval:        time.Duration(h.interval),
-		MaxSlewPPM:      orDefault(spec.MaxSlewPPM, 400),
-		MaxFrequencyPPM: orDefault(spec.MaxFrequencyPPM, 500),
-	})
+	h.discipline = clock.NewDiscipline(h.kernel, h.limits())
 	h.arbiter = arbiter.New(arbiterConfig(w.scenario.Arbiter))
 	h.roster = roster.New(plan(w.scenario.Sources))
 	return h
+}
+
+func (h *host) limits() clock.DisciplineOptions {
+	spec := h.world.scenario.Clock
+	return clock.DisciplineOptions{
+		Interval:        time.Duration(h.interval),
+		MaxSlewPPM:      orDefault(spec.MaxSlewPPM, 400),
+		MaxFrequencyPPM: orDefault(spec.MaxFrequencyPPM, 500),
+	}
 }
 
 // plan is what the daemon makes of its configuration.
@@ -82,7 +89,7 @@ func orDefault[T comparable](v, def T) T {
 
 // take is an engine's update. It waits while the host is paused and is lost while it is suspended.
 func (h *host) take(now Elapsed, u sources.Update) {
-	if h.suspended {
+	if h.suspended || h.deaf {
 		return
 	}
 	h.awake(now, func(now Elapsed) {
@@ -133,6 +140,7 @@ func (h *host) tick(now Elapsed) {
 		h.err = fmt.Errorf("steer the simulated clock: %w", err)
 	}
 	h.world.recorder.note(now, h.decision)
+	h.keep(now)
 }
 
 func command(d arbiter.Decision) clock.TickInput {

@@ -147,6 +147,9 @@ const (
 	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
 	FaultPause       FaultKind = "pause"       // the host does nothing For that long; L goes on
 	FaultForeignStep FaultKind = "foreign-step"
+	// FaultKill is SIGKILL: a successor starts For later and hears its engines Offset after that. Value 1: it
+	// finds no checkpoint, only the rate.
+	FaultKill FaultKind = "kill"
 )
 
 // Fault is something that goes wrong at one instant.
@@ -334,7 +337,7 @@ func (f Fault) check(i int) []error {
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
 		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultWander,
-		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep:
+		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep, FaultKill:
 		return nil
 	}
 	return []error{fmt.Errorf("fault %d: unknown kind %q", i+1, f.Kind)}

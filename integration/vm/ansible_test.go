@@ -10,6 +10,7 @@ import (
 
 // TestAnsible installs as a user would: the role, over ssh, on a host whose clock has other owners.
 func TestAnsible(t *testing.T) {
+	t.Parallel()
 	g := vm.Start(t, vm.Real)
 	vm.NewWorld(t, g, vm.WorldOptions{NTPServers: 3, NoB: true})
 	g.Put(t, "/usr/lib/systemd/system/systemd-timesyncd.service", 0o644, []byte("[Service]\nExecStart=/bin/sleep infinity\n"))

@@ -43,7 +43,11 @@ func NewControl(t testing.TB, g *Guest) Control {
 	if err := os.CopyFS(filepath.Join(c.dir, "deploy"), os.DirFS(filepath.Join(repositoryDir(), "deploy"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := buildProgram("./cmd/clockarbiter", filepath.Join(c.dir, "clockarbiter")); err != nil {
+	program, err := builtProgram(t, "./cmd/clockarbiter")
+	if err == nil {
+		err = copyFile(program, filepath.Join(c.dir, "clockarbiter"))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	key, err := os.ReadFile(filepath.Join(b.guest, "id"))
