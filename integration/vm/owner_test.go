@@ -184,6 +184,12 @@ clockarbiter-ptp ptp4l 3000 1 /child-ptp4l-enp2s0`
 	if got := g.Run(t, "cd /sys/fs/cgroup/system.slice/clockarbiter.service/child-ptp4l-enp2s0; cat memory.max pids.max memory.oom.group"); got != "134217728\n64\n1\n" {
 		t.Errorf("limits %q", got)
 	}
+	pid := property(t, g, "MainPID")
+	second := "{ echo '[paths]'; echo 'run_dir = \"/run/second\"'; echo 'state_dir = \"/var/lib/second\"'; cat /etc/clockarbiter/clockarbiter.toml; } >/run/second.toml; " +
+		"clockarbiter run --config /run/second.toml 2>&1"
+	if out, status, err := g.Try(second); err != nil || status == 0 || !strings.Contains(out, "pid "+pid+", uid ") || !strings.Contains(out, "clockarbiter.service") {
+		t.Errorf("a second one, status %d, %v: %s", status, err, out)
+	}
 	g.Run(t, "systemctl reload clockarbiter && systemctl restart clockarbiter")
 	h.Await(t, "locked to PTP after a restart", 2*time.Minute, vm.Following("ptp:enp2s0"))
 	g.Run(t, "systemctl stop clockarbiter; ! ls -d /sys/fs/cgroup/system.slice/clockarbiter.service/child-* 2>/dev/null")
