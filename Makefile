@@ -35,7 +35,7 @@ demo: root ## two minutes: one ptp4l, three chronyd, the arbiter, and what goes 
 	@exec bin/demo -clockarbiter bin/clockarbiter
 
 test: root ## set up and test everything: lint, race detector, real daemons in namespaces, a virtual machine (root)
-	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc systemd-analyze
 	@$(MAKE) --no-print-directory check real vm-short
 
 check: lint vet race build ## format, lint, race tests, build: what needs no root
@@ -87,7 +87,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 	done
 
 tools: ## chronyd and ptp4l for the tests, unpacked where they are not installed
-	scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+	scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc systemd-analyze
 
 root:
 	@[[ $$(id -u) -eq 0 ]] || { \
