@@ -142,6 +142,8 @@ func play(a *arbiter.Arbiter, r *roster.Roster, e Entry) {
 		a.Configure(e.Order.Thresholds)
 	case e.Expect != nil:
 		r.Expect(e.Expect.Rate)
+	case e.Table != nil:
+		a.Consult(e.Table.Leaps)
 	}
 }
 

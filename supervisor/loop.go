@@ -31,6 +31,7 @@ type loop struct {
 	updates <-chan sources.Update
 	events  <-chan process.Event
 	orders  <-chan order
+	tableC  <-chan arbiter.LeapTable
 	// virtual is CLOCK_REALTIME - the steered clock, for driver virtual; nil otherwise.
 	virtual func(timescale.Instant, time.Duration) sources.Optional[time.Duration]
 	// children describes the children; it must not block.
@@ -39,8 +40,8 @@ type loop struct {
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
 	own      ownership
-	// decided is told each decision, for the next run; it must not block. Nil: nobody is.
-	decided func(arbiter.Decision)
+	// decided is told a decision every rememberEvery, with the known biases, for the next run; it must not block. Nil: nobody is.
+	decided func(arbiter.Decision, []arbiter.Bias)
 	// checkpoints are left for a successor; nil: none.
 	checkpoints *checkpoints
 
@@ -50,6 +51,7 @@ type loop struct {
 // loopState is what status tells beyond the newest decision.
 type loopState struct {
 	status LoopStatus
+	table  arbiter.LeapTable
 	clock  ClockStatus
 	since  time.Time
 	key    string // of the decision in force
@@ -73,8 +75,12 @@ func (l *loop) run(ctx context.Context) {
 			l.record.child(ev)
 		case o := <-l.orders:
 			l.adopt(o)
+		case t := <-l.tableC:
+			l.consult(t)
 		case r := <-l.own.rivalC:
 			l.own.found(l.now(), r)
+		case c := <-l.own.callers.callC:
+			l.own.called(l.now(), c)
 		case <-l.own.setC:
 			if _, err := l.guard(); err != nil {
 				l.writerFailed(err)
@@ -167,6 +173,7 @@ func (l *loop) command(d arbiter.Decision) clock.TickInput {
 		Target: d.Target, Step: d.Step, Bound: d.Bound.Or(0),
 		Synchronised: d.Mode == arbiter.Locked || d.Mode == arbiter.Holdover,
 		Leap:         d.Leap,
+		Coast:        d.Hold,
 		TAIOffset:    taiOffset(d),
 	}
 }

@@ -33,6 +33,9 @@ type Status struct {
 	Recording recording.Stats `json:"recording"`
 
 	Ownership OwnershipStatus `json:"ownership"`
+	Leap      LeapStatus      `json:"leap"`
+	// Limits is how each limit of arbiter.limits stands.
+	Limits []LimitStatus `json:"limits"`
 }
 
 // DecisionStatus is the decision in force and why.
@@ -66,6 +69,15 @@ type ClockStatus struct {
 	LastForeignWrite   string                          `json:"last_foreign_write"`
 }
 
+// LimitStatus is one limit of the clock's error bound.
+type LimitStatus struct {
+	LimitNS  time.Duration `json:"limit_ns"`
+	Violated bool          `json:"violated"`
+	// LeftNS is for how long it would hold if every source were lost now; null while it is violated, and
+	// where it would hold for ever.
+	LeftNS sources.Optional[time.Duration] `json:"left_ns"`
+}
+
 // SourceStatus is one source: the arbiter's verdict and the figures behind it.
 type SourceStatus struct {
 	ID       sources.ID                      `json:"id"`
@@ -84,6 +96,9 @@ type SourceStatus struct {
 	Reach    sources.Optional[uint8]         `json:"reach"`
 	Quality  sources.Quality                 `json:"quality"`
 	Delay    sources.Optional[time.Duration] `json:"delay_ns"`
+	// BiasNS is the learnt constant offset, BiasAgeNS how long ago it was last confirmed.
+	BiasNS    sources.Optional[time.Duration] `json:"bias_ns"`
+	BiasAgeNS sources.Optional[time.Duration] `json:"bias_age_ns"`
 }
 
 // ChildStatus is one child process.

@@ -19,6 +19,7 @@ import (
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
 	"clockarbiter/sources"
+	"clockarbiter/supervisor/leapseconds"
 	"clockarbiter/supervisor/process"
 )
 
@@ -88,6 +89,8 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	engines, orderC := s.newFleet(updates, events), make(chan order)
 	l := s.newLoop(plan, engines, updates, events)
 	l.orders = orderC
+	table := leapseconds.NewWatcher(s.cfg.Arbiter.LeapTable)
+	l.tableC = table.C
 	kept := newContinuity(s.cfg.Paths.StateDir, s.record, s.options.Log)
 	l.decided = kept.note
 	s.takeUp(l, kept)
@@ -108,10 +111,11 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	defer stopRecording()
 	services.Go(func() { l.run(ctx) })
 	services.Go(func() { kept.run(ctx) })
+	services.Go(func() { table.Run(ctx) })
 	if l.checkpoints != nil {
 		services.Go(func() { l.checkpoints.run(ctx) })
 	}
-	s.plan(ctx, &services, plan, engines, orderC)
+	s.plan(ctx, &services, plan, engines, orderC, table.Reread)
 
 	<-ctx.Done()
 	s.notify("STOPPING=1\nSTATUS=stopping the engines")
@@ -161,7 +165,7 @@ func (s *Supervisor) Reload(ctx context.Context) error {
 }
 
 // plan starts what keeps the plan in step with configuration and host.
-func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Plan, engines *fleet, orderC chan<- order) {
+func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Plan, engines *fleet, orderC chan<- order, reread func(string)) {
 	linkC := make(chan string, linkQueue)
 	load := s.options.Load
 	if load == nil {
@@ -169,7 +173,7 @@ func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Pl
 	}
 	p := &planner{
 		cfg: s.cfg, plan: plan, load: load, probe: reprobe, fleet: engines, orderC: orderC,
-		linkC: linkC, reloadC: s.reloadC, record: s.record, notify: s.notify, log: s.options.Log,
+		reread: reread, linkC: linkC, reloadC: s.reloadC, record: s.record, notify: s.notify, log: s.options.Log,
 	}
 	services.Go(func() { watchLinks(ctx, linkC, s.options.Log) })
 	services.Go(func() { p.run(ctx) })

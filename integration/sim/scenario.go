@@ -48,6 +48,8 @@ type ArbiterSpec struct {
 	ImprovementHold  Duration `toml:"improvement_hold"`
 	HoldoverMaxBound Duration `toml:"holdover_max_bound"`
 	LockThreshold    Duration `toml:"lock_threshold"`
+	// ForgetBiases learns no biases.
+	ForgetBiases bool `toml:"forget_biases"`
 }
 
 // SourceKind is how a source reaches the host.
@@ -148,7 +150,7 @@ const (
 	FaultPause       FaultKind = "pause"       // the host does nothing For that long; L goes on
 	FaultForeignStep FaultKind = "foreign-step"
 	// FaultKill is SIGKILL: a successor starts For later and hears its engines Offset after that. Value 1: it
-	// finds no checkpoint, only the rate.
+	// finds no checkpoint, only the state file.
 	FaultKill FaultKind = "kill"
 )
 
