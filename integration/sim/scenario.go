@@ -57,6 +57,8 @@ type ArbiterSpec struct {
 	// NotBefore and NotAfter are dates, "2026-01-01".
 	NotBefore string `toml:"not_before"`
 	NotAfter  string `toml:"not_after"`
+	// ForgetBiases learns no biases.
+	ForgetBiases bool `toml:"forget_biases"`
 }
 
 // SourceKind is how a source reaches the host.
@@ -171,7 +173,7 @@ const (
 	FaultFlags       FaultKind = "flags"     // what the grandmaster does not flag becomes Name
 	FaultReference   FaultKind = "reference" // the reference ID of an NTP server becomes Name
 	// FaultKill is SIGKILL: a successor starts For later and hears its engines Offset after that. Value 1: it
-	// finds no checkpoint, only the rate.
+	// finds no checkpoint, only the state file.
 	FaultKill FaultKind = "kill"
 )
 
