@@ -59,7 +59,7 @@ func (a *Arbiter) members(r *round) []*view {
 		return members
 	}
 	for _, w := range r.ranked {
-		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || !w.Newest.Present() || w.est.Suspects > 0 {
+		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || w.newest == nil || w.est.Suspects > 0 {
 			continue
 		}
 		if w.score <= nearEqual*r.chosen.score && r.chosen.score <= nearEqual*w.score {
@@ -70,11 +70,14 @@ func (a *Arbiter) members(r *round) []*view {
 }
 
 // alone reports whether the chosen source is followed by itself: nobody passes samples on, or it has no
-// equals and no better one has taught us its bias.
+// equals and no better one, of this run or of the one before, has taught us its bias.
 func (a *Arbiter) alone(r *round, members []*view) bool {
 	v := r.chosen
-	if !v.Newest.Present() {
+	if v.newest == nil {
 		return true
+	}
+	if a.carried(v, r.in.Now) {
+		return false
 	}
 	return len(members) == 1 && a.bias(v, r.in.Now) == 0
 }

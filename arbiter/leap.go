@@ -118,11 +118,10 @@ func (r *round) nameLeaps(votes leapVotes, said int, known sources.Optional[sour
 
 // leap is what a survivor announces.
 func (v *view) leap() (sources.Leap, bool) {
-	report, ok := v.Report.Get()
-	if !ok || v.state < Settling || v.duplicate {
+	if v.report == nil || v.state < Settling || v.duplicate {
 		return 0, false
 	}
-	l, ok := report.Quality.Leap.Get()
+	l, ok := v.report.Quality.Leap.Get()
 	return l, ok && l <= sources.LeapDelete
 }
 
@@ -168,11 +167,10 @@ func (r *round) sharing(offset time.Duration) int {
 
 // utcOffset is what a survivor flags as valid.
 func (v *view) utcOffset() (time.Duration, bool) {
-	report, ok := v.Report.Get()
-	if !ok || v.state < Settling || v.duplicate {
+	if v.report == nil || v.state < Settling || v.duplicate {
 		return 0, false
 	}
-	return report.Quality.UTCOffset.Get()
+	return v.report.Quality.UTCOffset.Get()
 }
 
 // lastDay reports whether it is the last day of a month, on which alone a leap second can be.

@@ -22,6 +22,7 @@ const (
 	RuleHardLoss     = "hard-loss"      // the followed source was lost: the next is taken at once
 	RuleDegradation  = "degradation"    // the followed source has worsened for long enough
 	RuleImprovement  = "improvement"    // another was better for long enough
+	RuleReturned     = "returned"       // the source that an earlier run followed is heard again
 	RuleAgreement    = "step-agreement" // a step is needed and others have yet to agree
 	RulePanic        = "panic"          // the error is larger than will be corrected
 )
@@ -138,6 +139,9 @@ func (a *Arbiter) defend(r *round, incumbent *view) {
 	since := a.timers.beaten.Or(r.in.Now)
 	a.timers.beaten = sources.Some(since)
 	rule, hold := a.holdFor(best, incumbent)
+	if a.returned(best, r.in.Now) {
+		rule, hold = RuleReturned, 0
+	}
 	why := fmt.Sprintf("%s scores %s, %s scores %s", best.ID, showScore(best.score), incumbent.ID, showScore(incumbent.score))
 	if best.Options.Prefer && !incumbent.Options.Prefer {
 		why = fmt.Sprintf("%s is preferred", best.ID)

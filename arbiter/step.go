@@ -48,11 +48,12 @@ func (a *Arbiter) stepOrWait(r *round, d *Decision) {
 
 // panic refuses to follow an error that no working oscillator produces.
 func (a *Arbiter) panic(r *round) {
+	const remedy = "check the sources and the clock; a restart of the service steps if sources agree"
 	why := fmt.Sprintf("%s wants %v, more than the panic threshold of %v", r.chosen.ID, show(r.chosen.offset), a.cfg.Step.Panic)
 	r.fault(FaultPanic, r.chosen.ID, why)
-	a.refuse(r, why)
+	a.refuse(r, why+"; "+remedy)
 	r.none(RulePanic, why)
-	r.change = "check the sources and the clock; a restart of the service steps if sources agree"
+	r.change = remedy
 }
 
 // await waits for agreement at start, and after the wait follows without a step.
@@ -127,8 +128,8 @@ func (v *view) independence() string {
 	if v.Options.Independence != "" {
 		return "shared " + v.Options.Independence
 	}
-	if report, ok := v.Report.Get(); ok && v.Kind == sources.PTP && report.Quality.Reference != "" {
-		return "grandmaster " + report.Quality.Reference
+	if v.report != nil && v.Kind == sources.PTP && v.report.Quality.Reference != "" {
+		return "grandmaster " + v.report.Quality.Reference
 	}
 	return "source " + string(v.ID)
 }

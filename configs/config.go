@@ -35,6 +35,10 @@ type Clock struct {
 	// Temperature is the file of a sensor near the oscillator, in thousandths of a degree Celsius. Empty:
 	// none.
 	Temperature string `toml:"temperature"`
+	// Trace names the process that writes to the clock, with BPF.
+	Trace bool `toml:"trace"`
+	// Enforce has the kernel refuse the clock to others, with the BPF LSM.
+	Enforce bool `toml:"enforce"`
 	// Step is the policy for steps.
 	Step Step `toml:"step"`
 	// Virtual holds for the driver "virtual" alone.
@@ -134,7 +138,7 @@ type Select struct {
 type NTP struct {
 	// Chronyd is the program: an absolute path, or a name to be found in PATH and /usr/sbin.
 	Chronyd string `toml:"chronyd"`
-	// User runs chronyd. Empty: the first of "_chrony", "chrony", "nobody" that exists.
+	// User runs chronyd. Empty: the first of "clockarbiter-ntp", "_chrony", "chrony", "nobody" that exists.
 	User    string      `toml:"user"`
 	Servers []NTPServer `toml:"server"`
 	// Allow are the subnets that are served with NTP. Empty: none.
@@ -177,7 +181,7 @@ type NTPServer struct {
 type PTP struct {
 	// PTP4L is the program: an absolute path, or a name to be found in PATH and /usr/sbin.
 	PTP4L string `toml:"ptp4l"`
-	// User runs ptp4l.
+	// User runs ptp4l. Empty: the first of "clockarbiter-ptp", "nobody" that exists.
 	User       string         `toml:"user"`
 	Interfaces []PTPInterface `toml:"interface"`
 }

@@ -124,6 +124,8 @@ func clockRules() []Rule {
 		{Key: "clock.foreign_attempts", Default: int64(8), Limit: Ints{Min: 1, Max: 100, Unit: "attempts"}},
 		{Key: "clock.foreign_quiet", Default: "10m", Limit: Durations{Min: time.Second, Max: 24 * time.Hour}},
 		{Key: "clock.temperature", Default: "", Limit: Form{"an absolute path without spaces", isPath}},
+		{Key: "clock.trace", Default: false},
+		{Key: "clock.enforce", Default: false},
 		{Key: "clock.step.threshold", Default: "1ms", Limit: Durations{Min: time.Microsecond, Max: time.Hour, Zero: "never step"}},
 		{Key: "clock.step.at_start", Default: true},
 		{Key: "clock.step.when_running", Default: false},
@@ -188,7 +190,7 @@ func ntpRules() []Rule {
 func ptpRules() []Rule {
 	return append([]Rule{
 		{Key: "ptp.ptp4l", Default: "ptp4l", Limit: Form{"a program name or an absolute path, without spaces", isProgram}},
-		{Key: "ptp.user", Default: "nobody", Limit: Form{"a user name", isUser}},
+		{Key: "ptp.user", Default: "", Limit: Form{"a user name", isUser}},
 		{Key: "ptp.interface.name", Required: true, Limit: Form{"a network interface name: at most 15 bytes, no space, slash or colon", isInterface}},
 		{Key: "ptp.interface.domain", Default: int64(0), Limit: Ints{Min: 0, Max: 255, Unit: "PTP domain number"}},
 		{Key: "ptp.interface.transport", Default: "UDPv4", Limit: OneOf{"UDPv4", "UDPv6", "L2"}},

@@ -141,6 +141,12 @@ func checkClockLimits(c *Config, r *report) {
 		r.contradiction("clock.step.when_running", "clock.step.threshold", "true",
 			`contradicts clock.step.threshold = "0s" (never step)`)
 	}
+	if d := c.Clock.Driver; c.Clock.Enforce && d != "kernel" {
+		r.contradiction("clock.enforce", "clock.driver", "true", fmt.Sprintf("contradicts clock.driver = %q, which owns no clock of this host", d))
+	}
+	if c.Clock.Trace && c.Clock.Driver == "virtual" {
+		r.contradiction("clock.trace", "clock.driver", "true", `contradicts clock.driver = "virtual": nobody else can write to that clock`)
+	}
 }
 
 func checkArbiterLimits(c *Config, r *report) {

@@ -3,6 +3,7 @@ package ptp
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/facebook/time/hostendian"
 	"github.com/facebook/time/ptp/protocol"
@@ -47,6 +48,13 @@ type PortDataSet struct {
 	DelayMechanism          uint8 // 1: E2E, 2: P2P, 0xFE: none
 	LogMinPdelayReqInterval protocol.LogInterval
 	VersionNumber           uint8
+}
+
+// syncInterval is the mean time between two Syncs, as the master announced it with the last one; it is kept
+// within what a master may choose (2^-7 to 2^6 s).
+func (p PortDataSet) syncInterval() time.Duration {
+	const shortest, longest = -7, 6
+	return min(max(p.LogSyncInterval, shortest), longest).Duration()
 }
 
 // PortProperties is ptp4l's PORT_PROPERTIES_NP.

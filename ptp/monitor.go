@@ -126,14 +126,18 @@ func (m *Monitor) polled(r pollResult) sources.Update {
 		})
 	}
 	m.snapshot = &r.snapshot
-	port := activePort(m.cfg.Mode, r.snapshot.Ports)
-	m.phc.status(port >= 0, r.snapshot)
-	if port >= 0 {
+	var samples []sources.Sample
+	port := activePort(r.snapshot.Ports)
+	if m.cfg.Mode == Hardware {
+		samples = m.hardwareSamples(port)
+	} else if port >= 0 {
 		if d := interval(r.snapshot.Ports[port].Data.PeerMeanPathDelay); d != 0 {
 			m.exchange.SetPeerDelay(d)
 		}
 	}
-	return m.reports(now, func(i int) (sources.Condition, string) { return m.condition(now, i) })
+	u := m.reports(now, func(i int) (sources.Condition, string) { return m.condition(now, i) })
+	u.Samples = samples
+	return u
 }
 
 func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sources.Condition, string)) sources.Update {
@@ -151,7 +155,7 @@ func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sourc
 
 // condition judges one port by its state, then by whether its time is usable and samples are fresh.
 func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition, string) {
-	c, words := portCondition(m.cfg.Mode, m.snapshot.Ports[port].Data.PortState)
+	c, words := portCondition(m.snapshot.Ports[port].Data.PortState)
 	if c != sources.Measuring {
 		return c, words
 	}
@@ -162,8 +166,8 @@ func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition,
 		if m.phcError != nil {
 			return sources.Unsynchronised, m.phcError.Error()
 		}
-		if why := m.phc.waiting(*m.snapshot); why != "" {
-			return sources.Unsynchronised, why
+		if m.phc.jumped != 0 {
+			return sources.Unsynchronised, m.phc.why
 		}
 	}
 	if age, ok := m.fresh.age(now); !ok {
@@ -177,6 +181,8 @@ func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition,
 // missing says what a measurement waits for.
 func (m *Monitor) missing() string {
 	switch {
+	case m.cfg.Mode == Hardware && m.phc.why != "":
+		return m.phc.why
 	case m.cfg.Mode == Hardware:
 		return "waiting for readings of the PHC"
 	case m.syncs == 0:
@@ -236,27 +242,38 @@ func (m *Monitor) softwareSamples(v Measurement, wakeC chan<- struct{}) []source
 	})}
 }
 
-// read takes a reading of the PHC.
+// read takes a reading of the PHC, which becomes a sample with the next Sync.
 func (m *Monitor) read(r phcResult) sources.Update {
 	if m.phcError = r.err; r.err != nil {
 		m.phc.lost()
 		return sources.Update{}
 	}
-	offset, dispersion, ok := m.phc.reading(r.reading)
-	if !ok || m.snapshot == nil {
-		return sources.Update{}
+	m.phc.reading(r.reading)
+	return sources.Update{}
+}
+
+// hardwareSamples makes samples of what the readings since the last Sync say of the master of a port, -1 for
+// none.
+func (m *Monitor) hardwareSamples(port int) []sources.Sample {
+	every := time.Second
+	if port >= 0 {
+		every = m.snapshot.Ports[port].Data.syncInterval()
 	}
-	port := activePort(Hardware, m.snapshot.Ports)
+	readings := m.phc.status(port >= 0, *m.snapshot, every)
 	utc, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset)
 	if port < 0 || unknown != "" {
-		return sources.Update{}
+		return nil
 	}
-	return sources.Update{Samples: []sources.Sample{m.sample(port, sources.Sample{
-		At:         r.reading.At,
-		Offset:     offset - utc,
-		Delay:      pathDelay(*m.snapshot, m.snapshot.Ports[port]),
-		Dispersion: dispersion,
-	})}}
+	var samples []sources.Sample
+	for _, r := range readings {
+		samples = append(samples, m.sample(port, sources.Sample{
+			At:         r.at,
+			Offset:     r.offset - utc,
+			Delay:      pathDelay(*m.snapshot, m.snapshot.Ports[port]),
+			Dispersion: r.dispersion,
+		}))
+	}
+	return samples
 }
 
 // sample completes a sample of a port with its source and quality.

@@ -132,35 +132,39 @@ func TestHardwareSamplesComeFromThePHCOfTheActivePort(t *testing.T) {
 	h := &steadyHost{now: 1e9}
 	m := monitor(h, hardware)
 	second := func(s *Snapshot) {
-		s.Ports = []PortStatus{{Data: PortDataSet{PortState: protocol.PortStatePassive}}, {Data: PortDataSet{PortState: protocol.PortStateSlave, DelayMechanism: 1}}}
+		s.Ports = []PortStatus{{Data: PortDataSet{PortState: protocol.PortStatePassive}}, {Data: PortDataSet{PortState: protocol.PortStateUncalibrated, DelayMechanism: 1}}}
 	}
-	u := m.polled(pollResult{snapshot: snapshot(second)})
+	poll := func(ingress float64) sources.Update {
+		return m.polled(pollResult{snapshot: snapshot(second, func(s *Snapshot) { s.Time.IngressTimeNS = phcAt(ingress, 37*time.Second).Time })})
+	}
+	u := poll(1)
 	if r := report(t, u, "ptp:eth0:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "PASSIVE") {
 		t.Errorf("the other port: %+v", r)
 	}
-	if r := report(t, u, "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "being pulled") {
-		t.Errorf("before the servo has settled: %+v", r)
+	if r := report(t, u, "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "waiting for another Sync") {
+		t.Errorf("after one Sync: %+v", r)
 	}
-	if u := m.read(phcResult{reading: phcAt(1, 37*time.Second)}); len(u.Samples) != 0 {
-		t.Errorf("a sample of an unlocked PHC: %+v", u)
-	}
-	overshoot := func(s *Snapshot) { s.Time.MasterOffsetNS = 30 }
-	m.polled(pollResult{snapshot: snapshot(second, overshoot)})
-	m.polled(pollResult{snapshot: snapshot(second)})
-	u = m.read(phcResult{reading: phcAt(2, 37*time.Second+700)})
+	h.now = 2.1e9
+	poll(2)
+	m.read(phcResult{reading: phcAt(2.5, 37*time.Second+700)})
+	h.now = 3.1e9
+	u = poll(3)
 	want := []sources.Sample{{
-		Source: "ptp:eth1:0", At: 2e9, Offset: 700, Delay: sources.Some(3 * time.Microsecond), Dispersion: 240,
+		Source: "ptp:eth1:0", At: 2.5e9, Offset: 740, Delay: sources.Some(3 * time.Microsecond), Dispersion: 200,
 		Quality: quality(snapshot()),
 	}}
 	if diff := cmp.Diff(want, u.Samples); diff != "" {
 		t.Error(diff)
 	}
-	h.now = 2.5e9
-	if r := report(t, m.polled(pollResult{snapshot: snapshot(second)}), "ptp:eth1:0"); r.Condition != sources.Measuring {
-		t.Errorf("while reading: %+v", r)
+	if r := report(t, u, "ptp:eth1:0"); r.Condition != sources.Measuring {
+		t.Errorf("with a sample: %+v", r)
+	}
+	m.read(phcResult{reading: phcAt(3.5, 0)})
+	if r := report(t, poll(4), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "PHC jumped by -37") {
+		t.Errorf("after a jump of the PHC: %+v", r)
 	}
 	m.read(phcResult{err: errors.New("open PHC of eth0: gone")})
-	if r := report(t, m.polled(pollResult{snapshot: snapshot(second)}), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "gone") {
+	if r := report(t, poll(5), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "gone") {
 		t.Errorf("without the device: %+v", r)
 	}
 }

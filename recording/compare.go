@@ -117,7 +117,7 @@ func Compare(r *Reader, other Other) (Comparison, error) {
 func (c *comparer) aside(e Entry) error {
 	switch {
 	case e.Keyframe != nil:
-		a, r, err := e.Keyframe.restore()
+		a, r, err := e.Keyframe.Restore()
 		if err != nil {
 			return err
 		}

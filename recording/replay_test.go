@@ -92,7 +92,7 @@ func TestAStateRestoresToTheLastField(t *testing.T) {
 	s := newScenario(3, func(Entry) {})
 	s.run(500)
 	k := NewKeyframe(s.arbiter, s.roster, 0)
-	a, r, err := k.restore()
+	a, r, err := k.Restore()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,6 +106,8 @@ func RuleMeaning(rule string) string {
 		return "the source that was followed has worsened for longer than arbiter.degradation_hold"
 	case arbiter.RuleImprovement:
 		return "another source has been better for longer than arbiter.improvement_hold"
+	case arbiter.RuleReturned:
+		return "the source that was followed before a restart is heard again, and is taken back at once"
 	case arbiter.RuleAgreement:
 		return "the clock has to be stepped, and other sources have yet to agree to it"
 	case arbiter.RulePanic:

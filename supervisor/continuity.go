@@ -45,24 +45,24 @@ func newContinuity(stateDir string, r recorder, log *slog.Logger) *continuity {
 	return &continuity{path: filepath.Join(stateDir, state.FileName), boot: state.Boot(), now: time.Now, record: r, log: log}
 }
 
-// earlier is what one run leaves to the next beside the clock itself.
-type earlier struct {
+// inheritance is what one run leaves to the next in the state file.
+type inheritance struct {
 	rate    sources.Optional[sources.Rate]
 	biases  []arbiter.Bias
 	crystal sources.Optional[arbiter.Crystal]
 }
 
 // load returns what an earlier run left, as far as it can be believed.
-func (c *continuity) load() earlier {
+func (c *continuity) load() inheritance {
 	s, err := state.Load(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return earlier{}
+		return inheritance{}
 	}
 	if err != nil {
 		c.record.state(PriorityWarning, "State of the earlier run not used: "+err.Error())
-		return earlier{}
+		return inheritance{}
 	}
-	left := earlier{biases: biasesOf(s), crystal: crystalOf(s)}
+	left := inheritance{biases: biasesOf(s), crystal: crystalOf(s)}
 	freq, sd, ok := s.Rate(c.now(), c.boot)
 	if !ok {
 		c.record.state(PriorityNotice, fmt.Sprintf("State of the earlier run: its rate is not used, it was saved at %s; biases of %d source(s)", s.Saved.Format(time.RFC3339), len(s.Biases)))
@@ -123,7 +123,7 @@ func keptCrystal(known sources.Optional[arbiter.Crystal]) *state.Crystal {
 
 // note keeps what a decision says of the oscillator, and what is known beside it. It is called by the loop and
 // only swaps a pointer.
-func (c *continuity) note(d arbiter.Decision, known earlier) {
+func (c *continuity) note(d arbiter.Decision, known inheritance) {
 	target, ok := d.Target.Get()
 	if !ok || d.Mode != arbiter.Locked || !(target.FreqSDPPB > 0 && target.FreqSDPPB < worthSavingPPB) {
 		return
@@ -172,7 +172,7 @@ func (r recorder) state(p Priority, message string) {
 
 // resume starts from what an earlier run left: sources begin with its rate and its biases, and the clock is
 // held at the rate until there is a target.
-func (l *loop) resume(left earlier) {
+func (l *loop) resume(left inheritance) {
 	l.arbiter.Inherit(left.biases)
 	if c, ok := left.crystal.Get(); ok {
 		l.arbiter.InheritCrystal(c)
@@ -191,6 +191,6 @@ func (l *loop) remember(d arbiter.Decision) {
 		l.roster.Expect(sources.None[sources.Rate]())
 	}
 	if l.decided != nil && ticks%uint64(rememberEvery/l.interval) == 0 {
-		l.decided(d, earlier{biases: l.arbiter.Biases(d.At), crystal: l.arbiter.Crystal(d.At)})
+		l.decided(d, inheritance{biases: l.arbiter.Biases(d.At), crystal: l.arbiter.Crystal(d.At)})
 	}
 }

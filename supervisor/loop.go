@@ -44,7 +44,9 @@ type loop struct {
 	// sensor is a temperature sensor near the oscillator, nil without one.
 	sensor *thermometer.Thermometer
 	// decided is told a decision every rememberEvery, with what else is known, for the next run; it must not block. Nil: nobody is.
-	decided func(arbiter.Decision, earlier)
+	decided func(arbiter.Decision, inheritance)
+	// checkpoints are left for a successor; nil: none.
+	checkpoints *checkpoints
 
 	state loopState
 }
@@ -58,6 +60,7 @@ type loopState struct {
 	key    string // of the decision in force
 	id     string
 	next   time.Time // when the next tick is due
+	late   lateness
 }
 
 // run ticks until ctx is done.
@@ -79,12 +82,16 @@ func (l *loop) run(ctx context.Context) {
 			l.consult(t)
 		case r := <-l.own.rivalC:
 			l.own.found(l.now(), r)
+		case c := <-l.own.callers.callC:
+			l.own.called(l.now(), c)
 		case <-l.own.setC:
 			if _, err := l.guard(); err != nil {
 				l.writerFailed(err)
 			}
 		case at := <-ticker.C:
+			begin := time.Now()
 			l.tick(at)
+			l.state.status.WorstTickNS = max(l.state.status.WorstTickNS, time.Since(begin))
 		}
 	}
 }
@@ -137,7 +144,16 @@ func (l *loop) tick(at time.Time) {
 	}
 	l.note(decision, report)
 	l.remember(decision)
+	l.checkpoints.note(l, decision, report)
 	l.publish(in, decision, report)
+}
+
+// health is what the loop has seen of itself.
+func (l *loop) health() LoopStatus {
+	s, h := l.state.status, &l.state.late
+	s.PeriodNS = l.interval
+	s.LatenessP50NS, s.LatenessP99NS, s.LatenessP999NS = h.quantile(0.5), h.quantile(0.99), h.quantile(0.999)
+	return s
 }
 
 // keepTime watches the loop's own period.
@@ -147,6 +163,7 @@ func (l *loop) keepTime(at time.Time) {
 	if !l.state.next.IsZero() {
 		late := time.Since(l.state.next)
 		s.WorstLatenessNS = max(s.WorstLatenessNS, late)
+		l.state.late.add(late)
 		if late > l.interval {
 			s.LateTicks++
 		}

@@ -23,7 +23,7 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 		st.Sources = append(st.Sources, sourceStatus(l.roster.Sources()[i], in.Candidates[i], v, in))
 	}
 	st.Children = l.children()
-	st.Loop = l.state.status
+	st.Loop = l.health()
 	st.Newest = l.newest(in, d, r)
 	st.Recording = l.tape.Stats()
 	st.Ownership = l.own.status()

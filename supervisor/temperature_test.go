@@ -45,13 +45,13 @@ func TestTheCrystalOutlivesARestart(t *testing.T) {
 	memory := r.memory(filepath.Join(t.TempDir(), "state"))
 	want := arbiter.Crystal{PPBPerKelvin: -300, PPBPerKelvinSD: 5, AgeingPPBPerDay: 3, AgeingPPBPerDaySD: 1, Coldest: 20, Warmest: 41, Unexplained: 0.02, Learnt: r.at}
 	d := arbiter.Decision{Mode: arbiter.Locked, At: r.at, Target: sources.Some(sources.Estimate{FreqPPB: 7, FreqSDPPB: 10})}
-	memory.note(d, earlier{crystal: sources.Some(want)})
+	memory.note(d, inheritance{crystal: sources.Some(want)})
 	memory.save()
 	if got := memory.load().crystal; !got.Is(want) {
 		t.Errorf("taken up %+v, want %+v", got, want)
 	}
 	want.PPBPerKelvin = math.NaN()
-	memory.note(d, earlier{crystal: sources.Some(want)})
+	memory.note(d, inheritance{crystal: sources.Some(want)})
 	memory.save()
 	if left := memory.load(); left.crystal.Present() || !left.rate.Present() || memory.failed != "" {
 		t.Errorf("a crystal that none can be: %+v, %s", left, memory.failed)

@@ -83,6 +83,9 @@ func printStatus(w io.Writer, st supervisor.Status) {
 		fmt.Fprintf(w, "ERROR     %s\n", st.Clock.LastError)
 	}
 	printOscillator(w, st.Oscillator)
+	l := st.Loop
+	fmt.Fprintf(w, "loop      every %s   late by p50 %s   p99 %s   p99.9 %s   worst %s   %d of %d ticks late by a period   longest tick %s\n",
+		l.PeriodNS, brief(l.LatenessP50NS), brief(l.LatenessP99NS), brief(l.LatenessP999NS), brief(l.WorstLatenessNS), l.LateTicks, l.Ticks, brief(l.WorstTickNS))
 	printLeap(w, st.Leap)
 	printOwnership(w, st.Ownership, st.At)
 	fmt.Fprintln(w)
@@ -132,6 +135,9 @@ func plainTable(w io.Writer) table.Writer {
 	t.SuppressTrailingSpaces()
 	return t
 }
+
+// brief rounds a duration that is known to be one to what a person reads.
+func brief(d time.Duration) time.Duration { return d.Round(max(time.Microsecond, d/100)) }
 
 // span formats a time with three or four significant digits and a sign, as a person reads it.
 func span(o sources.Optional[time.Duration]) string {

@@ -16,7 +16,7 @@ const asymmetry = time.Millisecond
 func restarted(seed uint64) Scenario {
 	s := network(seed, 3*time.Hour, asymmetry, asymmetry, asymmetry, asymmetry)
 	at := sim.Duration(2 * time.Hour)
-	s.Faults = []sim.Fault{{At: at, Kind: sim.FaultDie, Source: eth0}, {At: at, Kind: sim.FaultRestart}}
+	s.Faults = []sim.Fault{{At: at, Kind: sim.FaultDie, Source: eth0}, {At: at, Kind: sim.FaultKill, Value: 1}}
 	return s
 }
 

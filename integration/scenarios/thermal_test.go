@@ -46,7 +46,7 @@ func TestASensorImprovesHoldoverInATemperatureCourse(t *testing.T) {
 			without, good := worst("none", sim.SensorSpec{}), worst("good", sim.SensorSpec{Kind: "good"})
 			coarse := worst("coarse", sim.SensorSpec{Kind: "good", Quantum: 1})
 			restarted := warm(seed, sim.SensorSpec{Kind: "good"})
-			restarted.Faults = append(restarted.Faults, sim.Fault{At: at - sim.Duration(10*time.Minute), Kind: sim.FaultRestart})
+			restarted.Faults = append(restarted.Faults, sim.Fault{At: at - sim.Duration(10*time.Minute), Kind: sim.FaultKill, Value: 1})
 			again := run("restarted", restarted)
 			t.Logf("an hour without sources: %.1f us with the sensor, %.1f us with one of 1 K, %.1f us after a restart, %.1f us without", good, coarse, again, without)
 			if max(good, coarse, again) > without/3 {

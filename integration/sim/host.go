@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"clockarbiter/arbiter"
@@ -25,6 +26,9 @@ type host struct {
 	interval   Elapsed
 	asleep     Elapsed // paused or suspended until then
 	suspended  bool
+	mortal     bool // a kill is to come
+	kept       kept
+	deaf       bool    // no engine is up
 	heard      Elapsed // when the newest sample came through
 	late       []func(now Elapsed)
 	err        error
@@ -37,28 +41,35 @@ func newHost(w *world) *host {
 	initial := w.calendar() + time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
 	h.sensor = newSensor(w)
+	h.mortal = slices.ContainsFunc(w.scenario.Faults, func(f Fault) bool { return f.Kind == FaultKill })
 	h.begin()
 	return h
 }
 
 // begin makes a daemon that knows nothing.
 func (h *host) begin() {
-	spec := h.world.scenario.Clock
-	h.discipline = clock.NewDiscipline(h.kernel, clock.DisciplineOptions{
-		Interval:        time.Duration(h.interval),
-		MaxSlewPPM:      orDefault(spec.MaxSlewPPM, 400),
-		MaxFrequencyPPM: orDefault(spec.MaxFrequencyPPM, 500),
-	})
+	h.discipline = clock.NewDiscipline(h.kernel, h.limits())
 	h.arbiter = arbiter.New(arbiterConfig(h.world.scenario.Arbiter))
 	h.roster = roster.New(plan(h.world.scenario.Sources))
 	h.arbiter.Consult(h.world.leapTable())
+}
+
+func (h *host) limits() clock.DisciplineOptions {
+	spec := h.world.scenario.Clock
+	return clock.DisciplineOptions{
+		Interval:        time.Duration(h.interval),
+		MaxSlewPPM:      orDefault(spec.MaxSlewPPM, 400),
+		MaxFrequencyPPM: orDefault(spec.MaxFrequencyPPM, 500),
+	}
 }
 
 // plan is what the daemon makes of its configuration.
 func plan(specs []SourceSpec) []roster.Planned {
 	var out []roster.Planned
 	for _, s := range specs {
-		p := roster.Planned{ID: s.ID, Kind: sources.PTP, Options: arbiter.Options{Prefer: s.Prefer, Floor: time.Duration(s.Floor)}}
+		p := roster.Planned{ID: s.ID, Kind: sources.PTP, Options: arbiter.Options{
+			Prefer: s.Prefer, Trust: s.Trust, Require: s.Require, NoSelect: s.NoSelect, Floor: time.Duration(s.Floor),
+		}}
 		if s.Kind == NTPServer {
 			p.Kind = sources.NTP
 		}
@@ -77,6 +88,12 @@ func arbiterConfig(s ArbiterSpec) arbiter.Config {
 	}
 	c.ImprovementHold = time.Duration(orDefault(s.ImprovementHold, Duration(c.ImprovementHold)))
 	c.HoldoverMaxBound = time.Duration(orDefault(s.HoldoverMaxBound, Duration(c.HoldoverMaxBound)))
+	c.MinSources = orDefault(s.MinSources, c.MinSources)
+	c.NotBefore, _ = date(s.NotBefore) // checked before, as the answer
+	c.NotAfter, _ = date(s.NotAfter)
+	if s.Disagreement != "" {
+		_ = c.Disagreement.UnmarshalText([]byte(s.Disagreement))
+	}
 	c.LearnBias = !s.ForgetBiases
 	c.LockThreshold = time.Duration(orDefault(s.LockThreshold, Duration(c.LockThreshold)))
 	return c
@@ -92,7 +109,7 @@ func orDefault[T comparable](v, def T) T {
 
 // take is an engine's update. It waits while the host is paused and is lost while it is suspended.
 func (h *host) take(now Elapsed, u sources.Update) {
-	if h.suspended {
+	if h.suspended || h.deaf {
 		return
 	}
 	h.awake(now, func(now Elapsed) {
@@ -145,6 +162,7 @@ func (h *host) tick(now Elapsed) {
 		h.err = fmt.Errorf("steer the simulated clock: %w", err)
 	}
 	h.world.recorder.note(now, h.decision)
+	h.keep(now)
 }
 
 func command(d arbiter.Decision) clock.TickInput {

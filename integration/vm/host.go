@@ -20,6 +20,9 @@ type Host struct {
 	guest *Guest
 }
 
+// HostOf is the host of a guest in which somebody else installed clockarbiter.
+func HostOf(g *Guest) Host { return Host{g} }
+
 // Where a package puts what deploy holds.
 var installed = []struct {
 	from, to string
@@ -27,6 +30,8 @@ var installed = []struct {
 }{
 	{"systemd/clockarbiter.service", "/usr/lib/systemd/system/clockarbiter.service", 0o644},
 	{"systemd/ntp-units.d/50-clockarbiter.list", "/usr/lib/systemd/ntp-units.d/50-clockarbiter.list", 0o644},
+	{"sysusers/clockarbiter.conf", "/usr/lib/sysusers.d/clockarbiter.conf", 0o644},
+	{"udev/60-clockarbiter.rules", "/usr/lib/udev/rules.d/60-clockarbiter.rules", 0o644},
 	{"journal/clockarbiter.catalog", "/usr/lib/systemd/catalog/clockarbiter.catalog", 0o644},
 }
 
@@ -46,9 +51,19 @@ func Install(t testing.TB, g *Guest, toml string) Host {
 	for _, u := range units {
 		g.PutFile(t, "/usr/lib/systemd/system/"+filepath.Base(u), 0o644, u)
 	}
+	if strings.Contains(toml, "[[ptp.interface]]") {
+		h.DropIn(t, "ptp")
+	}
 	h.Configure(t, toml)
-	g.Run(t, "journalctl --update-catalog && systemctl daemon-reload")
+	g.Run(t, "systemd-sysusers; udevadm control --reload; udevadm trigger -s ptp -s pps --settle; journalctl --update-catalog && systemctl daemon-reload")
 	return h
+}
+
+// DropIn installs one of the unit's drop-ins, which takes a daemon-reload.
+func (h Host) DropIn(t testing.TB, name string) {
+	t.Helper()
+	file := "clockarbiter.service.d/" + name + ".conf"
+	h.guest.PutFile(t, "/etc/systemd/system/"+file, 0o644, filepath.Join(repositoryDir(), "deploy", "systemd", file))
 }
 
 // Configure writes the configuration file.
@@ -149,6 +164,27 @@ func (h Host) Journal(t testing.TB, kind supervisor.MessageID) []Entry {
 		entries = append(entries, e)
 	}
 	return entries
+}
+
+// At is when the entry reached the journal, on the guest's CLOCK_MONOTONIC.
+func (e Entry) At(t testing.TB) time.Duration {
+	t.Helper()
+	us, err := strconv.ParseInt(e["__MONOTONIC_TIMESTAMP"], 10, 64)
+	if err != nil {
+		t.Fatalf("entry %v: %v", e, err)
+	}
+	return time.Duration(us) * time.Microsecond
+}
+
+// Monotonic is the guest's CLOCK_MONOTONIC, to ten milliseconds: it never sleeps.
+func (g *Guest) Monotonic(t testing.TB) time.Duration {
+	t.Helper()
+	up, _, _ := strings.Cut(g.Run(t, "cat /proc/uptime"), " ")
+	d, err := time.ParseDuration(up + "s")
+	if err != nil {
+		t.Fatalf("/proc/uptime: %v", err)
+	}
+	return d
 }
 
 // Kernel is the state of the kernel's clock as adjtimex(8) prints it, by name: a reading that has

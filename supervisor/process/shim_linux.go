@@ -31,8 +31,9 @@ const (
 	statusError = '!'
 )
 
-// umask of every child: what it creates is for its group to read and nobody else's.
-const umask = 0o027
+// umask of every child: what it creates is for its group, which a supervisor that is not root is in, and
+// nobody else's.
+const umask = 0o007
 
 // order is what the supervisor tells the shim: a Spec without what stays in the supervisor.
 type order struct {
