@@ -68,6 +68,7 @@ vm-short: vm-setup ## the stories of test-vm that no change may break, as make t
 	CLOCKARBITER_VM=1 $(GO) test -count=1 -short -timeout 30m ./integration/vm
 
 vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbiter (once, minutes)
+	@scripts/tools.sh $(tools_dir) patch perl
 	@JOBS=$$(nproc) integration/vm/setup/qemu.sh make
 	@integration/vm/setup/guest.sh make
 

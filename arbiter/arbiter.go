@@ -47,6 +47,9 @@ type Arbiter struct {
 	table LeapTable
 	// resumed is present where this run continues an earlier one.
 	resumed sources.Optional[resumption]
+	// inherited is what an earlier run learnt of biases, sorted by ID.
+	inherited []Bias
+	limits    []limited
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -113,6 +116,7 @@ func (a *Arbiter) Step(in Input) Decision {
 	a.switchTo(r)
 	a.steer(r, &d)
 	a.voteLeap(r, &d)
+	a.weighLimits(r, &d)
 	a.nameFaults(r)
 	a.conclude(r, &d)
 	a.views, a.edges, a.ranked = r.views[:0], a.edges[:0], r.ranked[:0]
@@ -189,7 +193,8 @@ func (a *Arbiter) keepRecords(views []view) {
 		if old := a.record(views[i].ID); old != nil {
 			kept = append(kept, *old)
 		} else {
-			kept = append(kept, record{id: views[i].ID, known: referenceID(referenceOf(views[i].ID)), compared: comparison{scale: 1}})
+			id := views[i].ID
+			kept = append(kept, record{id: id, known: referenceID(referenceOf(id)), compared: comparison{scale: 1, inherited: a.inheritance(id)}})
 		}
 	}
 	a.records = kept

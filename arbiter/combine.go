@@ -32,11 +32,11 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	}
 	a.teacher = ""
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
-		a.model.adopt(v.est, false)
+		a.model.adopt(a.unbiased(v, r.in.Now), false)
 	}
 	if a.model.refused >= lost {
 		a.model.taught = false
-		a.model.adopt(v.est, false)
+		a.model.adopt(a.unbiased(v, r.in.Now), false)
 	}
 	if !a.model.taught {
 		a.model.wander = max(v.est.WanderPPB, 0)
@@ -79,7 +79,7 @@ func (a *Arbiter) alone(r *round, members []*view) bool {
 	if a.carried(v, r.in.Now) {
 		return false
 	}
-	return len(members) == 1 && (!a.model.known || a.bias(v, r.in.Now) == 0)
+	return len(members) == 1 && a.bias(v, r.in.Now) == 0
 }
 
 // teach makes the chosen source's estimate the reckoning.

@@ -22,6 +22,8 @@ type comparison struct {
 	longRecent, longUsual average
 	// learnt is when the bias was last learnt against a clearly best source.
 	learnt sources.Optional[timescale.Instant]
+	// inherited is the bias that an earlier run learnt.
+	inherited sources.Optional[Bias]
 }
 
 const (

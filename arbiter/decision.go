@@ -98,6 +98,8 @@ type Verdict struct {
 	// Bias is the learnt constant offset of the source, which is taken off where the source is
 	// followed in place of the one that it was learnt from. Absent where none is known.
 	Bias sources.Optional[time.Duration]
+	// BiasAge is how long ago it was last confirmed, in this run or an earlier one.
+	BiasAge sources.Optional[time.Duration]
 }
 
 // EventKind names what changed.
@@ -118,6 +120,9 @@ const (
 	StepOrdered
 	// StepRefused: a step would be needed and the policy forbids it.
 	StepRefused
+	// LimitViolated and LimitMet: the clock's error bound exceeds the limit From, or is below To again.
+	LimitViolated
+	LimitMet
 )
 
 // Event is one transition, reported once, with the numbers behind it.
@@ -166,6 +171,8 @@ type Decision struct {
 	// lists the independent sources that stand behind it.
 	Step      sources.Optional[time.Duration]
 	Agreement []sources.ID
+	// Limits is how each of Config.Limits stands, in their order.
+	Limits []LimitState
 	// Change says what would change the decision, for a person.
 	Change string
 	// Timers are the waits that are running.

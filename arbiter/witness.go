@@ -70,7 +70,7 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	c.count++
 	near := c.near(v.difference, math.Sqrt(expected))
 	c.fast.add(s.At, near, expected, recent)
-	if inUse := a.teacher == "" && a.bias(v, now) != 0; !a.doubt && !inUse {
+	if inUse := a.teacher == "" && c.learnt.Present() && a.bias(v, now) != 0; !a.doubt && !inUse {
 		c.slow.add(s.At, near, expected, usual)
 		// Of a teacher that is no better than its pupil only its own error would be learnt.
 		if better := v.bound/nearEqual > a.teacherBound; better && a.teacher != "" && a.teacher != v.ID {
@@ -220,7 +220,8 @@ func (a *Arbiter) hearOne(r *round, v *view) {
 		a.forgetPath(r, v)
 		return
 	}
-	rest := a.ask(r, v, nil)
+	// The reckoning is what its teacher taught: that this one has not moved against itself is no testimony.
+	rest := a.ask(r, v, r.find(sources.Some(a.lineage)))
 	if rest.voices == 0 && a.teacher == "" || v.Options.Trust {
 		return
 	}
@@ -409,16 +410,4 @@ func (a *Arbiter) returnLimit(v *view, m *displacement) time.Duration {
 	sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
 	limit := nanoseconds(returnSD*sd) + movedFloor + min(magnitude(m.by)/returnShare, returnSlack)
 	return min(limit, magnitude(m.by)/2)
-}
-
-// bias is the learnt constant offset of a source, 0 where none is known: within what its path can hide,
-// and not older than configured.
-func (a *Arbiter) bias(v *view, now timescale.Instant) time.Duration {
-	c := &v.rec.compared
-	learnt, ok := c.learnt.Get()
-	if !a.cfg.LearnBias || !ok || !c.speaks() || age(now, learnt) > a.cfg.BiasMaxAge {
-		return 0
-	}
-	limit := v.est.Terms.PathAsymmetry + v.est.Terms.RootDelay + v.est.Terms.RootDispersion + v.est.Terms.ClockAccuracy
-	return max(-limit, min(limit, nanoseconds(c.slow.mean)))
 }

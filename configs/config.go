@@ -107,6 +107,9 @@ type Arbiter struct {
 	BiasMaxAge Duration `toml:"bias_max_age"`
 	// Combine: sources that are nearly equal are followed together.
 	Combine bool `toml:"combine"`
+	// Limits of the clock's error bound, ascending: status tells how long each would hold without a
+	// source, the journal when one is violated and met again.
+	Limits []Duration `toml:"limits"`
 	// NotBefore and NotAfter are the days between which a source's time must be. Empty: no limit.
 	NotBefore string `toml:"not_before"`
 	NotAfter  string `toml:"not_after"`

@@ -91,6 +91,7 @@ func TestDefaults(t *testing.T) {
 			Hysteresis: 2, Disagreement: "keep", LockThreshold: Duration(50 * time.Microsecond),
 			HoldoverMaxBound: Duration(10 * time.Millisecond), HoldoverMaxTime: Duration(24 * time.Hour),
 			Witness: true, Quarantine: Duration(24 * time.Hour), LearnBias: true, BiasMaxAge: Duration(24 * time.Hour), Combine: true,
+			Limits:    []Duration{Duration(100 * time.Microsecond), Duration(time.Millisecond), Duration(50 * time.Millisecond)},
 			NotBefore: "2026-01-01", NotAfter: "2046-01-01", LeapTable: "auto",
 		},
 		NTP: NTP{Chronyd: "chronyd", Servers: []NTPServer{{Address: "192.0.2.1", Port: 123, MaxSources: 4}}},

@@ -155,10 +155,27 @@ func checkArbiterLimits(c *Config, r *report) {
 		"a clock could be locked and too bad for holdover at once, and the mode would flap")
 	ordered(r, "arbiter.lock_threshold", a.LockThreshold, "arbiter.max_distance", a.MaxDistance,
 		"the lock would be wider than the worst source")
+	checkLimits(a.Limits, r)
 	selects(c, func(key string, s Select) {
 		ordered(r, key+".floor", s.Floor, "arbiter.max_distance", a.MaxDistance,
 			"the source could never be selected")
 	})
+}
+
+// maxLimits bounds what each decision carries.
+const maxLimits = 16
+
+// checkLimits wants few limits, and each above the last.
+func checkLimits(limits []Duration, r *report) {
+	const key = "arbiter.limits"
+	if len(limits) > maxLimits {
+		r.add(key, "", fmt.Sprintf("%d limits, at most %d", len(limits), maxLimits), "")
+	}
+	for i := 1; i < len(limits); i++ {
+		if k := element(key, i); limits[i] <= limits[i-1] && !r.broken(k, element(key, i-1)) {
+			r.add(k, quoteValue(limits[i].String()), fmt.Sprintf("is not above the one before it, %q", limits[i-1]), "")
+		}
+	}
 }
 
 func checkProcessLimits(c *Config, r *report) {

@@ -102,7 +102,7 @@ func (t *phcTracker) between(from, to phcSync, interval time.Duration) []masterR
 	}
 	late := t.late(to.offset-from.offset, interval)
 	var out []masterReading
-	if from.jumped(to) && len(t.recent) == 2 {
+	if calm := t.moved.Or(interval) <= jumpLimit; calm && from.jumped(to) && len(t.recent) == 2 {
 		out = append(out, t.landed(to, interval))
 	}
 	for len(t.waiting) > 0 && t.waiting[0].Time <= to.at {
@@ -144,12 +144,14 @@ func (a phcSync) jumped(b phcSync) bool {
 }
 
 // landed says where the master was at the first Sync after it jumped: nobody knows when between the two it
-// did. The PHC is carried there at the rate of its newest readings.
+// did. The PHC, which was calm, is carried there at the rate of its newest readings.
 func (t *phcTracker) landed(at phcSync, interval time.Duration) masterReading {
 	a, b := t.recent[0], t.recent[1]
-	rate := float64(b.offset()-a.offset()) / float64(b.Time-a.Time)
-	offset := b.offset() + time.Duration(math.Round(rate*float64(at.at-b.Time)))
-	return masterReading{timescale.Instant(at.at - int64(offset)), offset - at.offset, b.Window + t.late(0, interval)}
+	far := at.at - b.Time
+	carried := float64(far) * float64(b.offset()-a.offset()) / float64(max(b.At.Sub(a.At), 1))
+	offset := b.offset() + time.Duration(math.Round(carried))
+	hunting := time.Duration(float64(t.moved.Or(0)) * math.Abs(float64(far)) / float64(interval))
+	return masterReading{timescale.Instant(at.at - int64(offset)), offset - at.offset, b.Window + t.late(0, interval) + hunting}
 }
 
 // line is PHC - master on the straight line between two Syncs, when the PHC shows at.

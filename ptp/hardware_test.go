@@ -51,11 +51,11 @@ func (p *phcSim) snapshot() Snapshot {
 
 // follow runs n intervals and returns the error of each reading of the master, in ns, with those that were
 // outside their own dispersion.
-func (p *phcSim) follow(t *testing.T, tracker *phcTracker, n int) (errors []float64) {
+func (p *phcSim) follow(t *testing.T, tracker *phcTracker, n int, shares ...float64) (errors []float64) {
 	t.Helper()
 	interval := time.Duration(p.interval * 1e9)
 	for range n {
-		readings := p.run(0.1, 0.6)
+		readings := p.run(shares...)
 		for _, m := range tracker.status(true, p.snapshot(), interval) {
 			e := float64(m.offset) - p.master(float64(m.at)/1e9)
 			if math.Abs(e) > float64(m.dispersion) {
@@ -81,13 +81,14 @@ func worst(e []float64) (w float64) {
 // 50 us and 30 ppm, and not when it is at rest.
 func TestReadingsOfTheMasterDoNotFollowTheServo(t *testing.T) {
 	for _, interval := range []float64{0.125, 1, 4} {
+		shares := []float64{0.1, 0.6}
 		p := &phcSim{master: func(l float64) float64 { return 37e9 - 25_000*l }, interval: interval, now: 100, phase: 37e9 - 25_000*100 + 50_000, rate: 30_000}
 		var tracker phcTracker
-		first := p.follow(t, &tracker, 8)
+		first := p.follow(t, &tracker, 8, shares...)
 		if len(first) < 12 {
 			t.Errorf("interval %v s: %d readings from the first 8 Syncs; %s", interval, len(first), tracker.why)
 		}
-		if w := worst(p.follow(t, &tracker, 40)[60:]); w > 2 {
+		if w := worst(p.follow(t, &tracker, 40, shares...)[60:]); w > 2 {
 			t.Errorf("interval %v s: at rest, off by up to %.0f ns", interval, w)
 		}
 	}
@@ -96,17 +97,24 @@ func TestReadingsOfTheMasterDoNotFollowTheServo(t *testing.T) {
 // A master that jumps is seen where it is, while the servo has hardly begun to follow or steps after it.
 func TestAMasterThatJumpsIsSeenAtOnce(t *testing.T) {
 	for _, jump := range []float64{300e3, 0.95e6, 1.2e6, 15e6, -37e9} {
-		lie := 0.0
-		p := &phcSim{master: func(float64) float64 { return 37e9 + lie }, interval: 1, now: 100, phase: 37e9, rate: 10}
-		var tracker phcTracker
-		p.follow(t, &tracker, 20)
-		lie = jump
-		if got := p.follow(t, &tracker, 1); len(got) < 1 {
-			t.Errorf("a jump by %v: no reading with the first Sync after it; %s", time.Duration(jump), tracker.why)
+		for _, share := range []float64{0.1, 0.5, 0.9} {
+			jumps(t, jump, share)
 		}
-		if got := p.follow(t, &tracker, 8); len(got) < 5 {
-			t.Errorf("a jump by %v: %d readings in 8 s; %s", time.Duration(jump), len(got), tracker.why)
-		}
+	}
+}
+
+func jumps(t *testing.T, jump, share float64) {
+	t.Helper()
+	lie := 0.0
+	p := &phcSim{master: func(l float64) float64 { return 37e9 - 20_000*l + lie }, interval: 1, now: 100, phase: 37e9 - 20_000*100, rate: -20_000}
+	var tracker phcTracker
+	p.follow(t, &tracker, 20, share)
+	lie = jump
+	if got := p.follow(t, &tracker, 1, share); len(got) < 1 {
+		t.Errorf("a jump by %v: no reading with the first Sync after it; %s", time.Duration(jump), tracker.why)
+	}
+	if got := p.follow(t, &tracker, 8, share); len(got) < 3 {
+		t.Errorf("a jump by %v: %d readings in 8 s; %s", time.Duration(jump), len(got), tracker.why)
 	}
 }
 
@@ -138,7 +146,7 @@ func TestReadingsBetweenMissedSyncsWaitForTheServo(t *testing.T) {
 func TestAJumpOfThePHCIsNoReadingOfTheMaster(t *testing.T) {
 	p := &phcSim{master: func(float64) float64 { return 37e9 }, interval: 1, now: 100, phase: 37e9}
 	var tracker phcTracker
-	p.follow(t, &tracker, 5)
+	p.follow(t, &tracker, 5, 0.1, 0.6)
 	// Link down and up: the driver sets it to the system clock.
 	tracker.reading(phcAt(p.now, 0))
 	if tracker.jumped == 0 || !strings.Contains(tracker.why, "PHC jumped by -37") {
@@ -147,7 +155,7 @@ func TestAJumpOfThePHCIsNoReadingOfTheMaster(t *testing.T) {
 	if got := tracker.status(true, p.snapshot(), time.Second); len(got) != 0 {
 		t.Errorf("readings over the jump: %v", got)
 	}
-	if got := p.follow(t, &tracker, 5); len(got) < 5 || tracker.jumped != 0 {
+	if got := p.follow(t, &tracker, 5, 0.1, 0.6); len(got) < 5 || tracker.jumped != 0 {
 		t.Errorf("%d readings in the 5 s after; %s", len(got), tracker.why)
 	}
 }
@@ -166,7 +174,7 @@ func TestNoReadingsOfTheMasterWithoutOne(t *testing.T) {
 	} {
 		p := &phcSim{master: func(float64) float64 { return 37e9 }, interval: 1, now: 100, phase: 37e9}
 		var tracker phcTracker
-		p.follow(t, &tracker, 5)
+		p.follow(t, &tracker, 5, 0.1, 0.6)
 		for i := range 3 {
 			tracker.reading(p.run(0.5)[0])
 			s := p.snapshot()

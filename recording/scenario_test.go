@@ -57,6 +57,11 @@ func newScenario(seed uint64, sink func(Entry)) *scenario {
 		system: -5 * time.Millisecond, moods: map[sources.ID]*mood{}, sink: sink, before: func() {},
 	}
 	s.roster, s.arbiter = roster.New(s.plan), arbiter.New(s.cfg)
+	var left []arbiter.Bias // what an earlier run left is part of the first state
+	for _, id := range s.ids() {
+		left = append(left, arbiter.Bias{ID: id, Offset: 50 * time.Microsecond, SD: 1000, Learnt: start})
+	}
+	s.arbiter.Inherit(left)
 	return s
 }
 

@@ -31,8 +31,9 @@ const (
 // earlier is the run that this one continues.
 type earlier struct {
 	checkpoint *checkpoint.Checkpoint
-	arbiter    *arbiter.Arbiter
-	roster     *roster.Roster
+	// arbiter and roster are nil where only its virtual clock goes on, as the kernel's always does.
+	arbiter *arbiter.Arbiter
+	roster  *roster.Roster
 }
 
 // checkpoints leaves the state of the control loop in the run directory, for a successor of this boot. The
@@ -68,10 +69,13 @@ func recall(path string, now checkpoint.Present) (*earlier, string) {
 		return nil, err.Error()
 	}
 	a, r, err := c.Restore(now)
-	if err != nil {
-		return nil, err.Error()
+	switch {
+	case err == nil:
+		return &earlier{checkpoint: c, arbiter: a, roster: r}, ""
+	case c.Virtual != nil && c.Concerns(now) == nil:
+		return &earlier{checkpoint: c}, err.Error()
 	}
-	return &earlier{checkpoint: c, arbiter: a, roster: r}, ""
+	return nil, err.Error()
 }
 
 // newHost is the local timescale: that of the earlier run where there is one to continue.
@@ -113,7 +117,7 @@ func (s *Supervisor) takeUp(l *loop, kept *continuity) {
 		s.record.state(PriorityNotice, "The earlier run is not continued: "+s.noEarlier)
 	}
 	e := s.earlier
-	if e == nil {
+	if e == nil || e.arbiter == nil {
 		l.resume(kept.load())
 		return
 	}

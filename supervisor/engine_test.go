@@ -280,6 +280,33 @@ func TestAChildWithoutASignOfLifeIsRestartedInBoundedTime(t *testing.T) {
 	}
 }
 
+// A machine that stood still, or starved us, says nothing of the children.
+func TestAPauseOfOurOwnIsNoChildsSilence(t *testing.T) {
+	begin := time.Unix(1_700_000_000, 0)
+	running := process.State{Phase: process.PhaseRunning, PID: os.Getpid(), Since: begin}
+	for _, tc := range []struct {
+		name  string
+		looks []time.Duration
+		want  bool
+	}{
+		{"looked at in time", []time.Duration{1, 1, 1, 1}, true},
+		{"a little late each time", []time.Duration{1, 1, 2, 1}, true},
+		{"paused for a minute", []time.Duration{1, 60, 1}, false},
+		{"paused, and then silent all the same", []time.Duration{1, 60, 1, 1, 1}, true},
+	} {
+		e := &engine{answered: begin, process: configs.Process{SampleTimeout: configs.Duration(3500 * time.Millisecond)}}
+		now, complained := begin, false
+		for _, s := range tc.looks {
+			now = now.Add(s * time.Second)
+			e.excuse(s * time.Second)
+			complained = complained || e.complaint(now, running, 0) != ""
+		}
+		if complained != tc.want {
+			t.Errorf("%s: complained %v", tc.name, complained)
+		}
+	}
+}
+
 func TestAChildThatLeaksMeetsItsLimit(t *testing.T) {
 	h := newHarbour(t)
 	// tail keeps what it reads until a line ends, and none ever does.
@@ -371,7 +398,7 @@ func TestParseUsage(t *testing.T) {
 		ok         bool
 	}{
 		{"running", "12 (ptp4l) S" + fields, usage{cpu: 2 * time.Second}, true},
-		{"a name that looks like fields", "12 (a) T 1 (b) R" + fields, usage{cpu: 2 * time.Second}, true},
+		{"a name that looks like fields", "12 (a) T 1 (b) R" + fields, usage{runnable: true, cpu: 2 * time.Second}, true},
 		{"stopped", "12 (ptp4l) T" + fields, usage{stopped: true, cpu: 2 * time.Second}, true},
 		{"traced", "12 (ptp4l) t" + fields, usage{stopped: true, cpu: 2 * time.Second}, true},
 		{"cut", "12 (ptp4l) S 1 1", usage{}, false},

@@ -40,6 +40,8 @@ const (
 	MessageReloadRefused    MessageID = "c0f6ba3ce7f34fd3b93bb8cf3b1a6d37"
 	MessageReplanned        MessageID = "5d9a30f2c7c34f19b1b7e9a1f1d20c58"
 	MessageState            MessageID = "a3c1d8b6e0524f7f9d1c3de0b6a8b4f2"
+	MessageLimitViolated    MessageID = "94e3c2f07d5b4a6c8f1e6b0a2d7c3951"
+	MessageLimitMet         MessageID = "c7a90d4e1b6843f2a5d8e2f3907b64dc"
 	MessageLeapTable        MessageID = "2b7d5c0fe3a94b1c9a6e84d27f01c5ab"
 )
 

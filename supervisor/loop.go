@@ -40,8 +40,8 @@ type loop struct {
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
 	own      ownership
-	// decided is told each decision, for the next run; it must not block. Nil: nobody is.
-	decided func(arbiter.Decision)
+	// decided is told a decision every rememberEvery, with the known biases, for the next run; it must not block. Nil: nobody is.
+	decided func(arbiter.Decision, []arbiter.Bias)
 	// checkpoints are left for a successor; nil: none.
 	checkpoints *checkpoints
 
@@ -57,6 +57,7 @@ type loopState struct {
 	key    string // of the decision in force
 	id     string
 	next   time.Time // when the next tick is due
+	late   lateness
 }
 
 // run ticks until ctx is done.
@@ -85,7 +86,9 @@ func (l *loop) run(ctx context.Context) {
 				l.writerFailed(err)
 			}
 		case at := <-ticker.C:
+			begin := time.Now()
 			l.tick(at)
+			l.state.status.WorstTickNS = max(l.state.status.WorstTickNS, time.Since(begin))
 		}
 	}
 }
@@ -141,6 +144,14 @@ func (l *loop) tick(at time.Time) {
 	l.publish(in, decision, report)
 }
 
+// health is what the loop has seen of itself.
+func (l *loop) health() LoopStatus {
+	s, h := l.state.status, &l.state.late
+	s.PeriodNS = l.interval
+	s.LatenessP50NS, s.LatenessP99NS, s.LatenessP999NS = h.quantile(0.5), h.quantile(0.99), h.quantile(0.999)
+	return s
+}
+
 // keepTime watches the loop's own period.
 func (l *loop) keepTime(at time.Time) {
 	s := &l.state.status
@@ -148,6 +159,7 @@ func (l *loop) keepTime(at time.Time) {
 	if !l.state.next.IsZero() {
 		late := time.Since(l.state.next)
 		s.WorstLatenessNS = max(s.WorstLatenessNS, late)
+		l.state.late.add(late)
 		if late > l.interval {
 			s.LateTicks++
 		}

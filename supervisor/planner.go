@@ -47,7 +47,7 @@ type planner struct {
 	linkC   <-chan string
 	reloadC <-chan chan error
 	record  recorder
-	notify  func(string)
+	notify  func(string) bool
 	log     *slog.Logger
 }
 

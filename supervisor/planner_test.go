@@ -82,7 +82,7 @@ func newOffice(t *testing.T) *office {
 		probe: func(context.Context, *configs.Config, Facts) Facts { return o.host() },
 		fleet: h.fleet, orderC: orderC, linkC: o.linkC, reloadC: o.reloadC,
 		record: recorder{journal: o.journal, log: discard()}, log: discard(),
-		notify: func(s string) { o.mu.Lock(); defer o.mu.Unlock(); o.sent = append(o.sent, s) },
+		notify: func(s string) bool { o.mu.Lock(); defer o.mu.Unlock(); o.sent = append(o.sent, s); return true },
 	}
 	h.apply(h.ctx, cfg, plan)
 	go o.planner.run(h.ctx)

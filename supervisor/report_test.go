@@ -22,7 +22,7 @@ import (
 
 func TestReadyOnceAliveWithEachTickAndAStatusLineWhenItIsNews(t *testing.T) {
 	var sent []string
-	r := &readiness{notify: func(s string) { sent = append(sent, s) }}
+	r := &readiness{notify: func(s string) bool { sent = append(sent, s); return true }}
 	st := Status{Mode: "free-running", At: time.Unix(1000, 0)}
 	for _, step := range []struct {
 		mode  string
@@ -59,7 +59,7 @@ func TestNotifyWithoutAServiceManagerDoesNothing(t *testing.T) {
 	}
 	var text bytes.Buffer
 	s := &Supervisor{options: Options{Log: slog.New(slog.NewTextHandler(&text, nil)), Notify: SystemdNotify()}}
-	s.notify("READY=1\nSTATUS=x")
+	s.tell("READY=1\nSTATUS=x")
 	if !strings.Contains(text.String(), "service manager not notified") {
 		t.Errorf("log %q", text.String())
 	}

@@ -27,6 +27,8 @@ import (
 const (
 	updateQueue = 256
 	eventQueue  = 256
+	// noticeQueue is for the service manager: what it has not read in 4 s of ticks is out of date.
+	noticeQueue = 16
 )
 
 // Options are what the command line and the host give beside the configuration.
@@ -44,11 +46,14 @@ type Options struct {
 type Supervisor struct {
 	cfg     *configs.Config
 	options Options
+	// journal and notices are delivered in goroutines of their own.
+	journal *spooledJournal
+	notices *spool[string]
 	host    *clock.Host
 	record  recorder
 	reloadC chan chan error
 	cgroups *process.Cgroups // nil: none is delegated to us
-	// earlier is the run that this one continues; nil: none, for the reason noEarlier if there is one.
+	// earlier is the run that this one continues; nil: none. noEarlier is the reason why not, if there is one.
 	earlier   *earlier
 	noEarlier string
 	// fit is whether CLOCK_REALTIME may be served to NTP clients.
@@ -61,8 +66,10 @@ func New(cfg *configs.Config, o Options) (*Supervisor, error) {
 	if err := s.newHost(); err != nil {
 		return nil, err
 	}
+	s.journal = newSpooledJournal(o.Journal, o.Log)
+	s.notices = newSpool(noticeQueue, s.tell)
 	boot := strconv.FormatInt(int64(s.host.Now()/timescale.Instant(time.Millisecond)), 36)
-	s.record = recorder{journal: o.Journal, log: o.Log, boot: boot}
+	s.record = recorder{journal: s.journal, log: o.Log, boot: boot}
 	return s, nil
 }
 
@@ -74,6 +81,8 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 		return err
 	}
 	defer unlock()
+	defer s.journal.close()
+	defer s.notices.close()
 	if s.cfg.Clock.Driver == "kernel" {
 		release, err := claimClock(ctx, clockSocket)
 		if err != nil {
@@ -119,14 +128,32 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 
 	<-ctx.Done()
 	s.notify("STOPPING=1\nSTATUS=stopping the engines")
-	engines.wait()
-	services.Wait()
-	l.drain()
+	if s.bounded("engines and services", func() { engines.wait(); services.Wait() }) {
+		l.drain()
+	}
 	s.record.stopped("clockarbiter stopped: engines are gone, the clock keeps its last good frequency")
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil
+}
+
+// endTimeout bounds the end: the grace of a child, the KILL after it, and a system call that hangs are in it.
+// The unit allows 15 s.
+const endTimeout = 12 * time.Second
+
+// bounded waits for what has to end, and says so when it does not: this process ends all the same, and the
+// kernel takes the children with it.
+func (s *Supervisor) bounded(what string, wait func()) bool {
+	done := make(chan struct{})
+	go func() { defer close(done); wait() }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(endTimeout):
+		s.options.Log.Error("not everything has ended in time", "what", what, "limit_s", endTimeout.Seconds())
+		return false
+	}
 }
 
 // confine looks for a place where each child gets a cgroup of its own.
@@ -219,7 +246,7 @@ func (s *Supervisor) kernel() (clock.Kernel, func(timescale.Instant, time.Durati
 // virtual is the simulated clock: the earlier run's goes on, as the kernel's does.
 func (s *Supervisor) virtual() *clock.Virtual {
 	v := s.cfg.Clock.Virtual
-	if s.earlier != nil {
+	if s.earlier != nil && s.earlier.checkpoint.Virtual != nil {
 		was, err := clock.ContinueVirtual(s.host.Now, v.FrequencyErrorPPM*1000, *s.earlier.checkpoint.Virtual)
 		if err == nil {
 			return was
@@ -239,7 +266,10 @@ func (s *Supervisor) hostMinusSteered(at timescale.Instant, steered time.Duratio
 	return sources.Some(host - steered)
 }
 
-func (s *Supervisor) notify(state string) {
+// notify tells the service manager, and reports whether that was possible without waiting for it.
+func (s *Supervisor) notify(state string) bool { return s.notices.put(state) }
+
+func (s *Supervisor) tell(state string) {
 	if s.options.Notify == nil {
 		return
 	}

@@ -16,7 +16,8 @@ import (
 const stoppedFor = 3 * time.Second
 
 // loopShare: a silent child that used more than this part of a processor, one in so many, does not hang
-// but loops. A healthy one uses far less than a hundredth.
+// but loops, and so does one that wants to and gets no processor. A healthy one uses far less than a
+// hundredth.
 const loopShare = 10
 
 // clockTick is the unit of CPU times in /proc/PID/stat: USER_HZ is 100 on every Linux (time(7)).
@@ -26,6 +27,8 @@ const clockTick = 10 * time.Millisecond
 type usage struct {
 	// stopped: by a signal or a tracer.
 	stopped bool
+	// runnable: it computes, or waits for a processor and nothing else.
+	runnable bool
 	// cpu is the processor time that it has used.
 	cpu time.Duration
 }
@@ -52,19 +55,21 @@ func parseUsage(stat []byte) (usage, bool) {
 		return usage{}, false
 	}
 	s := string(fields[state])
-	return usage{stopped: s == "T" || s == "t", cpu: time.Duration(user+system) * clockTick}, true
+	return usage{stopped: s == "T" || s == "t", runnable: s == "R", cpu: time.Duration(user+system) * clockTick}, true
 }
 
 // watch restarts a child that runs and gives no sign of life: being alive is not health.
 func (e *engine) watch(ctx context.Context, runner *process.Runner) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	stopped := 0
+	stopped, last := 0, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			e.excuse(now.Sub(last))
+			last = now
 			state := runner.State()
 			if u, ok := readUsage(state.PID); ok && state.Phase == process.PhaseRunning && u.stopped {
 				stopped++
@@ -77,6 +82,18 @@ func (e *engine) watch(ctx context.Context, runner *process.Runner) {
 			}
 		}
 	}
+}
+
+// excuse takes note of how long it was since the last look. What exceeds the usual is time in which this
+// process did not run, starved or paused with its whole machine, and heard nobody: no child's fault.
+func (e *engine) excuse(since time.Duration) {
+	late := since - watchEvery
+	if late < watchEvery/2 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.deaf += late
 }
 
 // complaint says why the child has to be restarted, "" where it need not. stopped counts how often in a
@@ -103,7 +120,7 @@ func (e *engine) effort(pid int, silence time.Duration) string {
 	used := u.cpu - e.usage.cpu
 	e.mu.Unlock()
 	word := "it hangs"
-	if used > silence/loopShare {
+	if used > silence/loopShare || u.runnable {
 		word = "it loops"
 	}
 	return fmt.Sprintf(", in which it used %s of processor time: %s", max(0, used), word)
@@ -117,18 +134,19 @@ func (e *engine) noteAnswer(now time.Time) {
 	u, _ := readUsage(runner.State().PID) // none: it has just ended, and its successor starts at 0
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.answered, e.usage = now, u
+	e.answered, e.usage, e.deaf = now, u, 0
 }
 
-// silence is how long a running child has not answered.
+// silence is how long a running child has not answered although we listened.
 func (e *engine) silence(now time.Time, s process.State) time.Duration {
 	if s.Phase != process.PhaseRunning {
 		return 0
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s.Since.After(e.answered) {
-		return now.Sub(s.Since)
+	since := e.answered
+	if s.Since.After(since) {
+		since = s.Since
 	}
-	return now.Sub(e.answered)
+	return now.Sub(since) - e.deaf
 }

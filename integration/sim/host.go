@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"clockarbiter/arbiter"
@@ -24,6 +25,7 @@ type host struct {
 	interval   Elapsed
 	asleep     Elapsed // paused or suspended until then
 	suspended  bool
+	mortal     bool // a kill is to come
 	kept       kept
 	deaf       bool    // no engine is up
 	heard      Elapsed // when the newest sample came through
@@ -37,10 +39,16 @@ func newHost(w *world) *host {
 	now := func() timescale.Instant { return instant(w.l(w.now)) }
 	initial := time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
-	h.discipline = clock.NewDiscipline(h.kernel, h.limits())
-	h.arbiter = arbiter.New(arbiterConfig(w.scenario.Arbiter))
-	h.roster = roster.New(plan(w.scenario.Sources))
+	h.mortal = slices.ContainsFunc(w.scenario.Faults, func(f Fault) bool { return f.Kind == FaultKill })
+	h.begin()
 	return h
+}
+
+// begin makes a daemon that knows nothing.
+func (h *host) begin() {
+	h.discipline = clock.NewDiscipline(h.kernel, h.limits())
+	h.arbiter = arbiter.New(arbiterConfig(h.world.scenario.Arbiter))
+	h.roster = roster.New(plan(h.world.scenario.Sources))
 }
 
 func (h *host) limits() clock.DisciplineOptions {
@@ -56,7 +64,9 @@ func (h *host) limits() clock.DisciplineOptions {
 func plan(specs []SourceSpec) []roster.Planned {
 	var out []roster.Planned
 	for _, s := range specs {
-		p := roster.Planned{ID: s.ID, Kind: sources.PTP, Options: arbiter.Options{Prefer: s.Prefer, Floor: time.Duration(s.Floor)}}
+		p := roster.Planned{ID: s.ID, Kind: sources.PTP, Options: arbiter.Options{
+			Prefer: s.Prefer, Trust: s.Trust, Require: s.Require, NoSelect: s.NoSelect, Floor: time.Duration(s.Floor),
+		}}
 		if s.Kind == NTPServer {
 			p.Kind = sources.NTP
 		}
@@ -75,6 +85,13 @@ func arbiterConfig(s ArbiterSpec) arbiter.Config {
 	}
 	c.ImprovementHold = time.Duration(orDefault(s.ImprovementHold, Duration(c.ImprovementHold)))
 	c.HoldoverMaxBound = time.Duration(orDefault(s.HoldoverMaxBound, Duration(c.HoldoverMaxBound)))
+	c.MinSources = orDefault(s.MinSources, c.MinSources)
+	c.NotBefore, _ = date(s.NotBefore) // checked before, as the answer
+	c.NotAfter, _ = date(s.NotAfter)
+	if s.Disagreement != "" {
+		_ = c.Disagreement.UnmarshalText([]byte(s.Disagreement))
+	}
+	c.LearnBias = !s.ForgetBiases
 	c.LockThreshold = time.Duration(orDefault(s.LockThreshold, Duration(c.LockThreshold)))
 	return c
 }

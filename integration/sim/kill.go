@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"clockarbiter/arbiter"
-	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
 	"clockarbiter/clock/servo"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/recording"
 	"clockarbiter/sources"
+	"clockarbiter/supervisor/state"
 )
 
 // kept is what the daemon leaves for a successor once per second.
@@ -19,20 +19,29 @@ type kept struct {
 	at    timescale.Instant
 	state *recording.Keyframe
 	servo servo.Memory
-	rate  sources.Optional[sources.Rate]
+	file  *state.State
 }
 
 // keep leaves a checkpoint where the daemon would.
 func (h *host) keep(now Elapsed) {
 	target, ok := h.decision.Target.Get()
-	if !ok || h.kept.state != nil && now-h.kept.since < Elapsed(time.Second) {
+	if !ok || !h.mortal || h.kept.state != nil && now-h.kept.since < Elapsed(time.Second) {
 		return
 	}
 	memory, _ := h.discipline.Memory()
 	h.kept = kept{
 		since: now, at: h.report.Before.At, state: recording.NewKeyframe(h.arbiter, h.roster, 0), servo: memory,
-		rate: sources.Some(sources.Rate{FreqPPB: target.FreqPPB, SDPPB: max(target.FreqSDPPB, 50)}),
+		file: h.leave(now, target),
 	}
+}
+
+// leave is the state file.
+func (h *host) leave(now Elapsed, target sources.Estimate) *state.State {
+	left := &state.State{Saved: instant(float64(now)).Near(), Boot: "boot", FreqPPB: target.FreqPPB, SDPPB: max(target.FreqSDPPB, 50)}
+	for _, b := range h.arbiter.Biases(h.decision.At) {
+		left.Biases = append(left.Biases, state.Bias{ID: string(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: b.Learnt.Near()})
+	}
+	return left
 }
 
 // releaseAfter is when the unit's ExecStopPost has ended a slew that the killed daemon left.
@@ -62,14 +71,9 @@ func (h *host) kill(now Elapsed, f Fault) {
 
 // succeed is the start of a new daemon, with what the old one left.
 func (h *host) succeed(now Elapsed, cold bool) error {
-	h.discipline = clock.NewDiscipline(h.kernel, h.limits())
+	h.begin()
 	if cold || h.kept.state == nil {
-		h.arbiter, h.roster = arbiter.New(arbiterConfig(h.world.scenario.Arbiter)), roster.New(plan(h.world.scenario.Sources))
-		h.roster.Expect(h.kept.rate)
-		if r, ok := h.kept.rate.Get(); ok {
-			h.discipline.Resume(r.FreqPPB)
-		}
-		return nil
+		return h.resume(now)
 	}
 	a, r, err := h.kept.state.Restore()
 	if err != nil {
@@ -86,5 +90,33 @@ func (h *host) succeed(now Elapsed, cold bool) error {
 		silent.Reports = append(silent.Reports, sources.Report{Source: s.ID, At: at, Condition: sources.Unreachable, Detail: "its engine starts"})
 	}
 	r.Take(at, silent)
+	return nil
+}
+
+// resume takes up the state file by way of its encoding.
+func (h *host) resume(now Elapsed) error {
+	left := h.kept.file
+	if left == nil {
+		return nil
+	}
+	data, err := state.Encode(*left)
+	if err != nil {
+		return err
+	}
+	found, err := state.Decode(data)
+	if err != nil {
+		return err
+	}
+	freq, sd, ok := found.Rate(instant(float64(now)).Near(), "boot")
+	if !ok {
+		return fmt.Errorf("the rate of %s is not used", found.Saved)
+	}
+	h.roster.Expect(sources.Some(sources.Rate{FreqPPB: freq, SDPPB: sd}))
+	h.discipline.Resume(freq)
+	var biases []arbiter.Bias
+	for _, b := range found.Biases {
+		biases = append(biases, arbiter.Bias{ID: sources.ID(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: Epoch.Add(b.Learnt.Sub(Epoch.Near()))})
+	}
+	h.arbiter.Inherit(biases)
 	return nil
 }

@@ -20,6 +20,9 @@ type Host struct {
 	guest *Guest
 }
 
+// HostOf is the host of a guest in which somebody else installed clockarbiter.
+func HostOf(g *Guest) Host { return Host{g} }
+
 // Where a package puts what deploy holds.
 var installed = []struct {
 	from, to string

@@ -54,7 +54,7 @@ holdover_max_time = "1m"
 func TestKernelClock(t *testing.T) {
 	t.Parallel()
 	g := vm.Start(t, vm.Virtual)
-	w := vm.NewWorld(t, g, vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true})
+	w := vm.NewWorld(t, g, ordinary)
 	h := vm.Install(t, g, forgetful+hardwareA+threeNTP)
 	g.Run(t, "hwclock --set --utc --date '2026-03-01 00:00:00'")
 	if k := g.Kernel(t); k["status"]&staUnsync == 0 || tai(t, g) != 0 {
@@ -118,13 +118,14 @@ done`)
 		before := g.Kernel(t)
 		g.Sleep(t, 20*time.Second)
 		after := g.Kernel(t)
-		if s := synchronised(t, g); before["status"]&staUnsync == 0 || s != "no" {
-			t.Errorf("free-running: status %#x, NTPSynchronized %s", before["status"], s)
+		// timedatectl looks at maxerror alone, and says yes for hours.
+		if before["status"]&staUnsync == 0 {
+			t.Errorf("free-running: status %#x", before["status"])
 		}
 		if grown := after["maxerror"] - before["maxerror"]; grown < 10_000 {
 			t.Errorf("free-running: maxerror grew by %d us in 20 s, the kernel's rate is 500 ppm", grown)
 		}
-		if before["frequency"] != after["frequency"] {
+		if d := after["frequency"] - before["frequency"]; d < -66 || d > 66 { // 1 ppb
 			t.Errorf("free-running: frequency %d, then %d", before["frequency"], after["frequency"])
 		}
 	})
@@ -162,6 +163,9 @@ func TestLeapSecond(t *testing.T) {
 		{"deleted", time.Date(2027, 6, 30, 23, 58, 0, 0, time.UTC), -1, staDelete},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			if tc.leap < 0 {
+				long(t)
+			}
 			t.Parallel()
 			leapSecond(t, vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true, Date: tc.date, Leap: tc.leap}, tc.flag)
 		})

@@ -36,8 +36,9 @@ func awaitFault(t *testing.T, g *vm.Guest, h vm.Host, source string, since, limi
 // TestTwoGrandmasters: one host, two interfaces, two domains, Ethernet and UDP. What happens to one
 // grandmaster does not move the clock while there is another.
 func TestTwoGrandmasters(t *testing.T) {
+	long(t)
 	t.Parallel()
-	g, w, h := locked(t, ordinary, hardwareA+strings.Replace(hardwareB, "floor", "prefer = true\nfloor", 1)+threeNTP, "ptp")
+	g, w, h := locked(t, both, hardwareA+strings.Replace(hardwareB, "floor", "prefer = true\nfloor", 1)+threeNTP, "ptp")
 	h.Await(t, "locked to the preferred one", time.Minute, vm.Following(sourceB))
 	st := h.Await(t, "sure of both", time.Minute, func(st supervisor.Status) bool {
 		return state(st, sourceA) == "selectable" && state(st, sourceB) == "selected"
@@ -79,9 +80,10 @@ func TestTwoGrandmasters(t *testing.T) {
 
 // TestOnePHCTwoInterfaces: two interfaces with one PHC have one ptp4l, since two would fight over it.
 func TestOnePHCTwoInterfaces(t *testing.T) {
+	long(t)
 	t.Parallel()
 	g := vm.Start(t, vm.Virtual)
-	w := vm.NewWorld(t, g, vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true})
+	w := vm.NewWorld(t, g, ordinary)
 	g.Run(t, "modprobe macvlan; ip link add link enp2s0 name twin type macvlan mode bridge; ip link set twin up")
 	h := vm.Install(t, g, hardwareA+strings.Replace(hardwareA, "enp2s0", "twin", 1)+threeNTP)
 	h.Start(t)
@@ -110,8 +112,11 @@ func TestOnePHCTwoInterfaces(t *testing.T) {
 // TestHourWithoutSources: PTP and NTP are both lost for an hour. The clock keeps its rate and its promise, and
 // is right again when they are back.
 func TestHourWithoutSources(t *testing.T) {
+	long(t)
 	t.Parallel()
-	g, w, h := locked(t, vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true}, hardwareA+threeNTP, "ptp")
+	// Nothing but the hour itself is fast: a guest's hour costs what happens in it.
+	slow := "[clock]\ninterval = \"4s\"\n" + hardwareA + strings.ReplaceAll(threeNTP, "maxpoll = 2", "maxpoll = 6")
+	g, w, h := locked(t, ordinary, slow, "ptp")
 	g.Sleep(t, time.Minute)
 	w.A().Kill(t)
 	for n := range 3 {

@@ -35,6 +35,7 @@ func synchronised(t *testing.T, g *vm.Guest) string {
 
 // TestReadiness: time-sync.target waits for a clock that is right, and for nothing less.
 func TestReadiness(t *testing.T) {
+	long(t)
 	t.Parallel()
 	g := vm.Start(t, vm.Virtual)
 	w := vm.NewWorld(t, g, ordinary)

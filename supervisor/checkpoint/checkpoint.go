@@ -129,7 +129,7 @@ var errNonsense = errors.New("a figure in it is not a measurement")
 
 // Check says why it tells nothing of the clock at present, nil where it does.
 func (c *Checkpoint) Check(p Present) error {
-	if err := c.concerns(p); err != nil {
+	if err := c.Concerns(p); err != nil {
 		return err
 	}
 	if !c.Servo.Sound() {
@@ -138,8 +138,8 @@ func (c *Checkpoint) Check(p Present) error {
 	return c.plausible(p)
 }
 
-// concerns reports whether it is of this boot, program and driver.
-func (c *Checkpoint) concerns(p Present) error {
+// Concerns says why it is not of this boot, program and driver, nil where it is.
+func (c *Checkpoint) Concerns(p Present) error {
 	shape, err := recording.Shape()
 	switch {
 	case err != nil:
