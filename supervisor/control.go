@@ -77,19 +77,20 @@ func (s *controlServer) serve(ctx context.Context, conn net.Conn) {
 
 // obey reads the verb and does what it says.
 func (s *controlServer) obey(ctx context.Context, conn net.Conn) error {
-	peer, err := peerOf(conn)
-	if err != nil {
-		return err
-	}
-	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
-		return fmt.Errorf("user %d may not: only root may change what the supervisor does", peer.Uid)
-	}
 	if err := conn.SetDeadline(time.Now().Add(controlTimeout)); err != nil {
 		return err
 	}
 	verb, err := bufio.NewReader(io.LimitReader(conn, maxControlBytes)).ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("no request within %v and %d bytes", controlTimeout, maxControlBytes)
+	}
+	// Not before: who hangs up on what it has not read takes its own answer back.
+	peer, err := peerOf(conn)
+	if err != nil {
+		return err
+	}
+	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
+		return fmt.Errorf("user %d may not: only root may change what the supervisor does", peer.Uid)
 	}
 	if verb != verbReload+"\n" {
 		return fmt.Errorf("unknown request %q", verb)

@@ -398,7 +398,7 @@ func TestParseUsage(t *testing.T) {
 		ok         bool
 	}{
 		{"running", "12 (ptp4l) S" + fields, usage{cpu: 2 * time.Second}, true},
-		{"a name that looks like fields", "12 (a) T 1 (b) R" + fields, usage{cpu: 2 * time.Second}, true},
+		{"a name that looks like fields", "12 (a) T 1 (b) R" + fields, usage{runnable: true, cpu: 2 * time.Second}, true},
 		{"stopped", "12 (ptp4l) T" + fields, usage{stopped: true, cpu: 2 * time.Second}, true},
 		{"traced", "12 (ptp4l) t" + fields, usage{stopped: true, cpu: 2 * time.Second}, true},
 		{"cut", "12 (ptp4l) S 1 1", usage{}, false},

@@ -21,6 +21,7 @@ const ShimArgument = "child-exec"
 const (
 	orderFD  = 3 // the order, a memory file
 	statusFD = 4 // the pipe on which it reports, closed by a successful execve
+	cgroupFD = 5 // the way into its cgroup, where it has one
 )
 
 // The words of the shim on the status pipe. An execve that succeeds closes the pipe after
@@ -44,6 +45,8 @@ type order struct {
 	Credential   Credential
 	Capabilities []Capability
 	Limits       Limits
+	// Cgroup: there is one to enter.
+	Cgroup bool
 }
 
 // RunShim turns the calling process into the child that the supervisor has ordered. It returns only
@@ -58,6 +61,9 @@ func RunShim([]string) error {
 		return fmt.Errorf("%s is for the supervisor's own use", ShimArgument)
 	}
 	o, err := readOrder()
+	if err == nil && o.Cgroup {
+		err = enterCgroup(os.NewFile(cgroupFD, "cgroup"))
+	}
 	if err == nil {
 		err = o.become(func() error { _, err := status.Write([]byte{statusReady}); return err })
 	}
