@@ -159,6 +159,12 @@ func TestHardwareSamplesComeFromThePHCOfTheActivePort(t *testing.T) {
 	if r := report(t, u, "ptp:eth1:0"); r.Condition != sources.Measuring {
 		t.Errorf("with a sample: %+v", r)
 	}
+	second = func(s *Snapshot) {
+		s.Ports = []PortStatus{{Data: PortDataSet{PortState: protocol.PortStateListening}}, {Data: PortDataSet{PortState: protocol.PortStateSlave, DelayMechanism: 1}}}
+	}
+	if r := report(t, poll(3.2), "ptp:eth0:0"); !strings.Contains(r.Detail, "or eth1, which shares its PHC, is in use") {
+		t.Errorf("a port beside the one in use: %+v", r)
+	}
 	m.read(phcResult{reading: phcAt(3.5, 0)})
 	if r := report(t, poll(4), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "PHC jumped by -37") {
 		t.Errorf("after a jump of the PHC: %+v", r)
