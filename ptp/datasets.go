@@ -3,6 +3,7 @@ package ptp
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/facebook/time/hostendian"
 	"github.com/facebook/time/ptp/protocol"
@@ -98,3 +99,6 @@ func portProperties(m Message) (PortProperties, error) {
 		Interface:    name,
 	}, nil
 }
+
+// interval converts a TimeInterval.
+func interval(t protocol.TimeInterval) time.Duration { return time.Duration(int64(t) >> 16) }

@@ -9,6 +9,7 @@ import (
 	"github.com/facebook/time/ptp/protocol"
 
 	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
 )
 
 // The arithmetic of an exchange. t1 and t4 are on the master's timescale, t2 and t3 on L:
@@ -36,14 +37,31 @@ const (
 	minimumWindow  = 64                    // Syncs over which the path's minimum is taken
 	minimumMaxAge  = 60 * time.Second      // ... not older than this: a path can become longer
 	negativeLeeway = 20 * time.Microsecond // a delay may be this much below zero before the master must have stepped
-	outlierLimit   = 10 * time.Millisecond // a Sync further off than this is held back until the next one
-	// timestampResolution covers a software timestamp's own granularity and its conversion to L.
-	timestampResolution = 100 * time.Nanosecond
-	// peerStackError: with software timestamps a Sync and a peer delay message can take constantly
-	// different times through the two kernels (0.5 to 1.5 us seen over veth), and no exchange of the
-	// two shows it.
-	peerStackError = 2 * time.Microsecond
+	mostOutliers   = 3                     // outliers in a row, each against the last, that make us forget everything
+	knownRateLimit = 10_000                // ppb by which a known rate may change from one Sync to the next
 )
+
+// stamps are what timestamps of one kind are good for.
+type stamps struct {
+	// resolution covers a timestamp's own granularity and its conversion to L.
+	resolution time.Duration
+	// peerError: with software timestamps a Sync and a peer delay message can take constantly different
+	// times through the two kernels (0.5 to 1.5 us seen over veth), and no exchange of the two shows it.
+	peerError time.Duration
+	// outlier is how far off a Sync must be to be on trial.
+	outlier time.Duration
+	// minSyncs is the number of Syncs from which the rate is known.
+	minSyncs int
+}
+
+// stampsOf returns those of a mode. With hardware timestamps no kernel and no scheduler is between the
+// wire and the stamp.
+func stampsOf(m Mode) stamps {
+	if m == Hardware {
+		return stamps{resolution: 20 * time.Nanosecond, outlier: 100 * time.Microsecond, minSyncs: 2}
+	}
+	return stamps{resolution: 100 * time.Nanosecond, peerError: 2 * time.Microsecond, outlier: 10 * time.Millisecond, minSyncs: 4}
+}
 
 // Sync is a SyncRecord whose arrival has been placed on L.
 type Sync struct {
@@ -76,10 +94,16 @@ type Measurement struct {
 // Exchange turns timestamps into measurements. It is a pure state machine: no clock, no I/O.
 type Exchange struct {
 	peerToPeer bool
+	stamps     stamps
 	parent     protocol.PortIdentity
 	started    bool
 	last       Sync
-	outliers   int
+	// trial is the newest of outliers in a row.
+	trial    sources.Optional[Sync]
+	outliers int
+	// delay is the newest one way delay, from requests of which the newest left at delayAt.
+	delay      time.Duration
+	delayAt    sources.Optional[timescale.Instant]
 	rate       rateEstimator
 	requests   []DelayRequest
 	minimum    delayMinimum
@@ -88,9 +112,14 @@ type Exchange struct {
 	peerKnown  bool
 }
 
-// NewExchange returns an Exchange for one master at a time. With peerToPeer the path delay comes
-// from SetPeerDelay, because ptp4l's event monitor does not report peer delay exchanges.
-func NewExchange(peerToPeer bool) *Exchange { return &Exchange{peerToPeer: peerToPeer} }
+// NewExchange returns an Exchange for one master at a time, with timestamps of a mode. With peerToPeer the
+// path delay comes from SetPeerDelay, because ptp4l's event monitor does not report peer delay
+// exchanges.
+func NewExchange(peerToPeer bool, m Mode) *Exchange {
+	x := Exchange{peerToPeer: peerToPeer, stamps: stampsOf(m)}
+	x.Reset()
+	return &x
+}
 
 // SetPeerDelay gives the mean link delay to the peer. Negative values are taken as 0.
 func (x *Exchange) SetPeerDelay(d time.Duration) {
@@ -99,7 +128,10 @@ func (x *Exchange) SetPeerDelay(d time.Duration) {
 
 // Reset forgets everything: the next Sync may come from another master or a stepped one.
 func (x *Exchange) Reset() {
-	*x = Exchange{peerToPeer: x.peerToPeer, peerDelay: x.peerDelay, peerKnown: x.peerKnown}
+	*x = Exchange{
+		peerToPeer: x.peerToPeer, stamps: x.stamps, peerDelay: x.peerDelay, peerKnown: x.peerKnown,
+		rate: rateEstimator{minSyncs: x.stamps.minSyncs, resolution: x.stamps.resolution},
+	}
 }
 
 // Delay takes a delay request with its response. Duplicates and those of another master are
@@ -116,19 +148,19 @@ func (x *Exchange) Delay(d DelayRequest) {
 	x.requests = slices.Delete(x.requests, 0, max(0, len(x.requests)-delayWindow))
 }
 
-// Sync takes a Sync and returns what it measures. False: a duplicate, out of order, an outlier on
-// trial, or rate or delay are not known yet.
+// Sync takes a Sync and returns what it measures. False: a duplicate, out of order, or rate or delay are
+// not known yet.
 func (x *Exchange) Sync(s Sync) (Measurement, bool) {
 	if x.started && s.Parent != x.parent {
 		x.Reset()
 	}
-	if x.started && (!s.T2.After(x.last.T2) || s.T1 == x.last.T1) {
+	if x.started && (!s.T2.After(x.last.T2) || s.T1 == x.last.T1 || s == x.trial.Or(Sync{})) {
 		return Measurement{}, false
 	}
 	if x.onTrial(s) {
-		return Measurement{}, false
+		return x.provisional(s)
 	}
-	x.started, x.parent, x.last = true, s.Parent, s
+	x.started, x.parent, x.last, x.trial, x.outliers = true, s.Parent, s, sources.None[Sync](), 0
 	x.rate.add(s.T1, s.T2)
 	r, ok := x.rate.rate()
 	if !ok {
@@ -140,45 +172,95 @@ func (x *Exchange) Sync(s Sync) (Measurement, bool) {
 	return x.measure(s, r)
 }
 
-// onTrial holds back a Sync that the last one contradicts. One such Sync queued, or its stamp is
-// wild; a second one means that the master's clock was stepped, and all that was learnt is void.
+// onTrial reports whether the last Sync contradicts this one, which then enters nothing: it queued, or
+// its stamp is wild. A second one that agrees with it means that the master's clock was stepped.
 func (x *Exchange) onTrial(s Sync) bool {
-	if !x.started {
+	if !x.started || x.contradiction(x.last, s) == 0 {
 		return false
 	}
-	local := s.T2.Sub(x.last.T2)
-	off := time.Duration(s.T1-x.last.T1) - local
-	if off.Abs() <= outlierLimit+time.Duration(float64(local)*maxRatePPB*1e-9) {
-		x.outliers = 0
+	if t, ok := x.trial.Get(); ok && x.contradiction(t, s) == 0 {
+		x.stepped(t)
 		return false
 	}
-	if x.outliers++; x.outliers > 1 {
+	if x.outliers++; x.outliers > mostOutliers {
 		x.Reset()
 		return false
 	}
+	x.trial = sources.Some(s)
 	return true
+}
+
+// contradiction is by how much the master's clock moved between two Syncs beyond what its rate and the
+// queues explain, 0 for not at all.
+func (x *Exchange) contradiction(a, b Sync) time.Duration {
+	local := b.T2.Sub(a.T2)
+	r, known := x.rate.rate()
+	off := time.Duration(b.T1-a.T1) - time.Duration(math.Round(r.scale(local)))
+	limit := maxRatePPB
+	if known {
+		limit = knownRateLimit
+	}
+	if off.Abs() <= x.stamps.outlier+time.Duration(float64(local)*float64(limit)*1e-9) {
+		return 0
+	}
+	return off
+}
+
+// stepped makes t, which contradicted the last Sync, the last: the master's time was stepped, and its rate
+// is what it was. Delay requests from before tell of the old time, or of the old path.
+func (x *Exchange) stepped(t Sync) {
+	x.rate.shift(int64(x.contradiction(x.last, t)))
+	x.rate.add(t.T1, t.T2)
+	x.last = t
+	x.requests = slices.DeleteFunc(x.requests, func(q DelayRequest) bool { return q.T3.Before(t.T2) })
+}
+
+// provisional is what a Sync measures with the newest delay that is known.
+func (x *Exchange) provisional(s Sync) (Measurement, bool) {
+	r, ok := x.rate.rate()
+	if !ok {
+		return Measurement{}, false
+	}
+	if x.peerToPeer {
+		return x.measurePeer(s, r)
+	}
+	at, ok := x.delayAt.Get()
+	if !ok || s.T2.Sub(at) > delayMaxAge {
+		return Measurement{}, false
+	}
+	return x.measurement(s, r, x.delay, s.T2.Sub(at)), true
 }
 
 func (x *Exchange) measure(s Sync, r rate) (Measurement, bool) {
 	delays, age := x.delays(s, r)
 	if len(delays) == 0 {
-		return Measurement{}, false
+		return x.provisional(s)
 	}
 	own := time.Duration(math.Round(median(delays)))
-	rateError := time.Duration(3 * r.SD * 1e-9 * float64(age) / 2) // three standard deviations: it is a promise
-	if own < -negativeLeeway-rateError {
+	if own < -negativeLeeway-rateError(r, age) {
 		x.Reset()
 		return Measurement{}, false
 	}
+	x.delay, x.delayAt = own, sources.Some(x.requests[len(x.requests)-1].T3)
+	return x.measurement(s, r, own, age), true
+}
+
+// rateError is three standard deviations of what an error of the rate makes of a delay: it is a promise.
+func rateError(r rate, age time.Duration) time.Duration {
+	return time.Duration(3 * r.SD * 1e-9 * float64(age) / 2)
+}
+
+// measurement is that of a Sync and a one way delay, from requests so far away in time.
+func (x *Exchange) measurement(s Sync, r rate, own, age time.Duration) Measurement {
 	best := x.minimum.add(s.T2, own)
 	return Measurement{
 		Parent:     s.Parent,
 		At:         s.T2,
 		Offset:     time.Duration(s.T1-int64(s.T2)) + own,
 		Delay:      2 * max(best, 0),
-		Dispersion: own - best + rateError + timestampResolution,
+		Dispersion: own - best + rateError(r, age) + x.stamps.resolution,
 		RatePPB:    r.PPB,
-	}, true
+	}
 }
 
 // delays combines s with each recent request, and tells their median distance in time from s, over
@@ -212,7 +294,7 @@ func (x *Exchange) measurePeer(s Sync, r rate) (Measurement, bool) {
 		At:         s.T2,
 		Offset:     offset + x.peerDelay,
 		Delay:      2 * x.peerDelay,
-		Dispersion: excess + peerStackError + timestampResolution,
+		Dispersion: excess + x.stamps.peerError + x.stamps.resolution,
 		RatePPB:    r.PPB,
 	}, true
 }

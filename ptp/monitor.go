@@ -15,7 +15,7 @@ import (
 // Options are the intervals of a Monitor. The zero value has the defaults.
 type Options struct {
 	Poll time.Duration // between polls of the data sets, default 1s, at least 100ms
-	PHC  time.Duration // between readings of the PHC, default 1s, at least 62.5ms
+	PHC  time.Duration // between readings of the PHC beside those for each timestamp, default 250ms, at least 62.5ms
 }
 
 func (o Options) withDefaults() Options {
@@ -23,7 +23,7 @@ func (o Options) withDefaults() Options {
 		o.Poll = time.Second
 	}
 	if o.PHC == 0 {
-		o.PHC = time.Second
+		o.PHC = 250 * time.Millisecond
 	}
 	o.Poll, o.PHC = max(o.Poll, 100*time.Millisecond), max(o.PHC, 62500*time.Microsecond)
 	return o
@@ -50,7 +50,7 @@ type Monitor struct {
 
 	// All below is owned by the goroutine in Run.
 	exchange *Exchange
-	phc      phcTracker
+	phc      phcTrack
 	phcError error
 	snapshot *Snapshot // nil while ptp4l does not answer
 	missed   int       // consecutive polls that were not answered in time, while one was before
@@ -65,7 +65,7 @@ func NewMonitor(c Config, host HostClock, o Options, log *slog.Logger) *Monitor 
 		opts:     o.withDefaults(),
 		host:     host,
 		log:      log.With("engine", "ptp4l", "interface", c.Interfaces[0], "domain", c.Domain),
-		exchange: NewExchange(c.DelayMechanism == "P2P"),
+		exchange: NewExchange(c.DelayMechanism == "P2P", c.Mode),
 	}
 }
 
@@ -80,11 +80,12 @@ func (m *Monitor) Run(ctx context.Context, out chan<- sources.Update) error {
 	pollC, wakeC := make(chan pollResult), make(chan struct{}, 1)
 	p := poller{cfg: m.cfg, interval: m.opts.Poll, log: m.log}
 	workers.Go(func() { p.run(ctx, wakeC, pollC) })
-	recordC, readingC := make(chan Records), make(chan phcResult)
-	if m.cfg.Mode == Software {
-		workers.Go(func() { receiveRecords(ctx, m.cfg.EventMonitorSocket(), m.log, recordC) })
-	} else {
-		workers.Go(func() { readPHC(ctx, m.cfg.Interfaces[0], m.host, m.opts.PHC, readingC) })
+	recordC, stampedC := make(chan Records), make(chan stamped)
+	workers.Go(func() { receiveRecords(ctx, m.cfg.EventMonitorSocket(), m.log, recordC) })
+	if m.cfg.Mode == Hardware {
+		toBeStamped := recordC
+		recordC = nil
+		workers.Go(func() { readPHC(ctx, m.cfg.Interfaces[0], m.host, m.opts.PHC, toBeStamped, stampedC) })
 	}
 	for {
 		var u sources.Update
@@ -95,8 +96,8 @@ func (m *Monitor) Run(ctx context.Context, out chan<- sources.Update) error {
 			u = m.polled(r)
 		case r := <-recordC:
 			u = m.received(r, wakeC)
-		case r := <-readingC:
-			u = m.read(r)
+		case r := <-stampedC:
+			u = m.read(r, wakeC)
 		}
 		if len(u.Samples)+len(u.Reports) == 0 {
 			continue
@@ -120,15 +121,12 @@ func (m *Monitor) polled(r pollResult) sources.Update {
 	if r.err != nil {
 		// What an engine that is gone measured does not make its successor fresh.
 		m.snapshot, m.syncs, m.fresh = nil, 0, freshness{}
-		m.phc.lost()
 		return m.reports(now, func(int) (sources.Condition, string) {
 			return sources.Unreachable, "ptp4l does not answer: " + r.err.Error()
 		})
 	}
 	m.snapshot = &r.snapshot
-	port := activePort(m.cfg.Mode, r.snapshot.Ports)
-	m.phc.status(port >= 0, r.snapshot)
-	if port >= 0 {
+	if port := activePort(r.snapshot.Ports); port >= 0 {
 		if d := interval(r.snapshot.Ports[port].Data.PeerMeanPathDelay); d != 0 {
 			m.exchange.SetPeerDelay(d)
 		}
@@ -151,20 +149,15 @@ func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sourc
 
 // condition judges one port by its state, then by whether its time is usable and samples are fresh.
 func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition, string) {
-	c, words := portCondition(m.cfg.Mode, m.snapshot.Ports[port].Data.PortState)
+	c, words := portCondition(m.snapshot.Ports[port].Data.PortState)
 	if c != sources.Measuring {
 		return c, words
 	}
 	if _, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset); unknown != "" {
 		return sources.Unsynchronised, unknown
 	}
-	if m.cfg.Mode == Hardware {
-		if m.phcError != nil {
-			return sources.Unsynchronised, m.phcError.Error()
-		}
-		if why := m.phc.waiting(*m.snapshot); why != "" {
-			return sources.Unsynchronised, why
-		}
+	if m.phcError != nil {
+		return sources.Unsynchronised, m.phcError.Error()
 	}
 	if age, ok := m.fresh.age(now); !ok {
 		return sources.Unsynchronised, fmt.Sprintf("%s, no measurement yet: %d Sync received, %s", words, m.syncs, m.missing())
@@ -177,8 +170,6 @@ func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition,
 // missing says what a measurement waits for.
 func (m *Monitor) missing() string {
 	switch {
-	case m.cfg.Mode == Hardware:
-		return "waiting for readings of the PHC"
 	case m.syncs == 0:
 		return "waiting for Sync and Follow_Up"
 	case m.exchange.peerToPeer && !m.exchange.peerKnown:
@@ -189,10 +180,31 @@ func (m *Monitor) missing() string {
 	return "waiting for the rate of the master"
 }
 
+// read takes a reading of the PHC, and the records that it was made for.
+func (m *Monitor) read(s stamped, wakeC chan<- struct{}) sources.Update {
+	if m.phcError = s.err; s.err != nil {
+		m.phc = phcTrack{}
+		return sources.Update{}
+	}
+	if by := m.phc.observe(s.reading); by != 0 {
+		m.log.Debug("PHC was stepped or slewed", "by_ns", int64(by))
+	}
+	return m.received(s.records, wakeC)
+}
+
+// local places a timestamp on L, with its half-width.
+func (m *Monitor) local(ns int64) (timescale.Instant, time.Duration, error) {
+	if m.cfg.Mode == Hardware {
+		return m.phc.local(ns)
+	}
+	at, err := m.host.Local(ns)
+	return at, 0, err
+}
+
 // received takes the records of one datagram; requests first, as they can only help.
 func (m *Monitor) received(r Records, wakeC chan<- struct{}) sources.Update {
 	for _, d := range r.Delays {
-		t3, err := m.host.Local(d.T3)
+		t3, _, err := m.local(d.T3)
 		if err != nil {
 			m.log.Debug("delay request dropped", "error", err)
 			continue
@@ -202,22 +214,27 @@ func (m *Monitor) received(r Records, wakeC chan<- struct{}) sources.Update {
 	var u sources.Update
 	for _, s := range r.Syncs {
 		m.syncs++
-		t2, err := m.host.Local(s.T2)
+		t2, window, err := m.local(s.T2)
 		if err != nil {
 			m.log.Debug("sync dropped", "error", err)
 			continue
 		}
 		if v, ok := m.exchange.Sync(Sync{Parent: s.Parent, T1: s.T1, T2: t2}); ok {
-			u.Samples = append(u.Samples, m.softwareSamples(v, wakeC)...)
+			v.Dispersion += window
+			u.Samples = append(u.Samples, m.measured(v, wakeC)...)
 		}
 	}
 	return u
 }
 
-// softwareSamples makes the sample of one measurement, or none: before the data sets of the same
-// master are known, its timescale is not, and TAI taken for UTC is 37 s wrong.
-func (m *Monitor) softwareSamples(v Measurement, wakeC chan<- struct{}) []sources.Sample {
-	if m.snapshot == nil || m.snapshot.Parent.ParentPortIdentity != v.Parent {
+// measured makes the sample of one measurement, or none: before the data sets of the same master are
+// known, its timescale is not, and TAI taken for UTC is 37 s wrong.
+func (m *Monitor) measured(v Measurement, wakeC chan<- struct{}) []sources.Sample {
+	port := 0
+	if m.snapshot != nil && len(m.cfg.Interfaces) > 1 {
+		port = activePort(m.snapshot.Ports)
+	}
+	if m.snapshot == nil || port < 0 || m.snapshot.Parent.ParentPortIdentity != v.Parent {
 		select {
 		case wakeC <- struct{}{}:
 		default:
@@ -228,35 +245,12 @@ func (m *Monitor) softwareSamples(v Measurement, wakeC chan<- struct{}) []source
 	if unknown != "" {
 		return nil
 	}
-	return []sources.Sample{m.sample(0, sources.Sample{
+	return []sources.Sample{m.sample(port, sources.Sample{
 		At:         v.At,
 		Offset:     v.Offset - utc,
 		Delay:      sources.Some(v.Delay),
 		Dispersion: v.Dispersion,
 	})}
-}
-
-// read takes a reading of the PHC.
-func (m *Monitor) read(r phcResult) sources.Update {
-	if m.phcError = r.err; r.err != nil {
-		m.phc.lost()
-		return sources.Update{}
-	}
-	offset, dispersion, ok := m.phc.reading(r.reading)
-	if !ok || m.snapshot == nil {
-		return sources.Update{}
-	}
-	port := activePort(Hardware, m.snapshot.Ports)
-	utc, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset)
-	if port < 0 || unknown != "" {
-		return sources.Update{}
-	}
-	return sources.Update{Samples: []sources.Sample{m.sample(port, sources.Sample{
-		At:         r.reading.At,
-		Offset:     offset - utc,
-		Delay:      pathDelay(*m.snapshot, m.snapshot.Ports[port]),
-		Dispersion: dispersion,
-	})}}
 }
 
 // sample completes a sample of a port with its source and quality.

@@ -2,6 +2,7 @@ package ptp
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/facebook/time/ptp/protocol"
@@ -96,19 +97,22 @@ var portWords = map[protocol.PortState]struct {
 	protocol.PortStatePassive:      {sources.Unsynchronised, "port is PASSIVE: another port of this engine is in use"},
 }
 
-// active reports whether the port follows a master. In free_running the port stays UNCALIBRATED
-// for good, so with software timestamps that counts; whether it measures is for the samples to say.
-func active(mode Mode, state protocol.PortState) bool {
-	return state == protocol.PortStateSlave || (mode == Software && state == protocol.PortStateUncalibrated)
+// active reports whether the port follows a master. In free_running it stays UNCALIBRATED for good, and
+// with hardware timestamps until ptp4l has settled the PHC, which is not what is measured: whether it
+// measures is for the samples to say.
+func active(state protocol.PortState) bool {
+	return state == protocol.PortStateSlave || state == protocol.PortStateUncalibrated
+}
+
+// activePort is the index of the port that follows a master, or -1.
+func activePort(ports []PortStatus) int {
+	return slices.IndexFunc(ports, func(p PortStatus) bool { return active(p.Data.PortState) })
 }
 
 // portCondition is what the state of a port alone says.
-func portCondition(mode Mode, state protocol.PortState) (sources.Condition, string) {
-	if active(mode, state) {
+func portCondition(state protocol.PortState) (sources.Condition, string) {
+	if active(state) {
 		return sources.Measuring, fmt.Sprintf("port is %v", state)
-	}
-	if state == protocol.PortStateUncalibrated {
-		return sources.Unsynchronised, "port is UNCALIBRATED: ptp4l is still settling the PHC"
 	}
 	if w, ok := portWords[state]; ok {
 		return w.condition, w.words

@@ -102,26 +102,23 @@ func TestUTCOffset(t *testing.T) {
 
 func TestPortStates(t *testing.T) {
 	for _, c := range []struct {
-		mode  Mode
 		state protocol.PortState
 		want  sources.Condition
 		says  string
 	}{
-		{Software, protocol.PortStateUncalibrated, sources.Measuring, "UNCALIBRATED"},
-		{Hardware, protocol.PortStateUncalibrated, sources.Unsynchronised, "settling"},
-		{Software, protocol.PortStateSlave, sources.Measuring, "SLAVE"},
-		{Hardware, protocol.PortStateSlave, sources.Measuring, "SLAVE"},
-		{Software, protocol.PortStateListening, sources.Unreachable, "LISTENING"},
-		{Software, protocol.PortStateFaulty, sources.Unreachable, "FAULTY"},
-		{Hardware, protocol.PortStateInitializing, sources.Unreachable, "INITIALIZING"},
-		{Hardware, protocol.PortStateDisabled, sources.Unreachable, "DISABLED"},
-		{Hardware, protocol.PortStatePassive, sources.Unsynchronised, "PASSIVE"},
-		{Software, protocol.PortStateMaster, sources.Unsynchronised, "MASTER"},
-		{Software, protocol.PortStateGrandMaster, sources.Unsynchronised, "GRAND_MASTER"},
-		{Software, protocol.PortState(99), sources.Unsynchronised, "99"},
+		{protocol.PortStateUncalibrated, sources.Measuring, "UNCALIBRATED"},
+		{protocol.PortStateSlave, sources.Measuring, "SLAVE"},
+		{protocol.PortStateListening, sources.Unreachable, "LISTENING"},
+		{protocol.PortStateFaulty, sources.Unreachable, "FAULTY"},
+		{protocol.PortStateInitializing, sources.Unreachable, "INITIALIZING"},
+		{protocol.PortStateDisabled, sources.Unreachable, "DISABLED"},
+		{protocol.PortStatePassive, sources.Unsynchronised, "PASSIVE"},
+		{protocol.PortStateMaster, sources.Unsynchronised, "MASTER"},
+		{protocol.PortStateGrandMaster, sources.Unsynchronised, "GRAND_MASTER"},
+		{protocol.PortState(99), sources.Unsynchronised, "99"},
 	} {
-		if got, words := portCondition(c.mode, c.state); got != c.want || !strings.Contains(words, c.says) {
-			t.Errorf("%v %v: %v %q", c.mode, c.state, got, words)
+		if got, words := portCondition(c.state); got != c.want || !strings.Contains(words, c.says) {
+			t.Errorf("%v: %v %q", c.state, got, words)
 		}
 	}
 }
