@@ -80,12 +80,12 @@ func (m *Monitor) Run(ctx context.Context, out chan<- sources.Update) error {
 	pollC, wakeC := make(chan pollResult), make(chan struct{}, 1)
 	p := poller{cfg: m.cfg, interval: m.opts.Poll, log: m.log}
 	workers.Go(func() { p.run(ctx, wakeC, pollC) })
-	recordC, stampedC := make(chan Records), make(chan stamped)
-	workers.Go(func() { receiveRecords(ctx, m.cfg.EventMonitorSocket(), m.log, recordC) })
+	received, stampedC := make(chan Records), make(chan stamped)
+	workers.Go(func() { receiveRecords(ctx, m.cfg.EventMonitorSocket(), m.log, received) })
+	recordC := received
 	if m.cfg.Mode == Hardware {
-		toBeStamped := recordC
-		recordC = nil
-		workers.Go(func() { readPHC(ctx, m.cfg.Interfaces[0], m.host, m.opts.PHC, toBeStamped, stampedC) })
+		recordC = nil // they come with a reading of the PHC
+		workers.Go(func() { readPHC(ctx, m.cfg.Interfaces[0], m.host, m.opts.PHC, received, stampedC) })
 	}
 	for {
 		var u sources.Update
