@@ -137,7 +137,7 @@ func (a *Arbiter) defend(r *round, incumbent *view) {
 	}
 	since := a.timers.beaten.Or(r.in.Now)
 	a.timers.beaten = sources.Some(since)
-	rule, hold := a.holdFor(best, incumbent)
+	rule, hold := a.holdFor(r.in.Now, best, incumbent)
 	why := fmt.Sprintf("%s scores %s, %s scores %s", best.ID, showScore(best.score), incumbent.ID, showScore(incumbent.score))
 	if best.Options.Prefer && !incumbent.Options.Prefer {
 		why = fmt.Sprintf("%s is preferred", best.ID)
@@ -148,7 +148,12 @@ func (a *Arbiter) defend(r *round, incumbent *view) {
 		r.change = fmt.Sprintf("%s is selected in %v if it stays better", best.ID, left)
 		return
 	}
-	r.take(best, rule, fmt.Sprintf("%s, for %v", why, hold))
+	if hold > 0 {
+		why += fmt.Sprintf(", for %v", hold)
+	} else {
+		why += "; it settled after the choice at the start"
+	}
+	r.take(best, rule, why)
 }
 
 // beats reports whether the challenger is better by more than the hysteresis, or preferred.
@@ -163,8 +168,12 @@ func (a *Arbiter) beats(challenger, incumbent *view) bool {
 }
 
 // holdFor tells a worsened incumbent from an improved challenger: the incumbent has degraded when its
-// own score is worse than its best by the hysteresis.
-func (a *Arbiter) holdFor(challenger, incumbent *view) (string, time.Duration) {
+// own score is worse than its best by the hysteresis. At the start, whoever settled first was taken: one that
+// settled after that was not there to be chosen, and need not wait.
+func (a *Arbiter) holdFor(now timescale.Instant, challenger, incumbent *view) (string, time.Duration) {
+	if first, ok := a.follow.first.Get(); ok && age(now, first) < a.cfg.ImprovementHold && challenger.rec.settled.Or(first) > first {
+		return RuleImprovement, 0
+	}
 	if challenger.Options.Prefer == incumbent.Options.Prefer && incumbent.score > a.timers.best*max(1, a.cfg.Hysteresis) {
 		return RuleDegradation, a.cfg.DegradationHold
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
 )
 
 const (
@@ -33,6 +34,7 @@ func (a *Arbiter) settle(r *round) {
 			continue
 		}
 		v.rec.believed, v.rec.jumped = true, false
+		v.rec.settled = sources.Some(v.rec.settled.Or(r.in.Now))
 		v.state, v.reason = Selectable, interval(v)+", agrees with "+agreeing
 	}
 }
