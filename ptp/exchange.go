@@ -38,6 +38,7 @@ const (
 	minimumMaxAge  = 60 * time.Second      // ... not older than this: a path can become longer
 	negativeLeeway = 20 * time.Microsecond // a delay may be this much below zero before the master must have stepped
 	mostOutliers   = 3                     // outliers in a row, each against the last, that make us forget everything
+	pendingSyncs   = 8                     // Syncs that wait for rate and delay at most
 	knownRateLimit = 10_000                // ppb by which a known rate may change from one Sync to the next
 )
 
@@ -68,6 +69,7 @@ type Sync struct {
 	Parent protocol.PortIdentity
 	T1     int64             // master's timescale, ns, corrected
 	T2     timescale.Instant // L
+	Window time.Duration     // half-width of T2
 }
 
 // DelayRequest is a DelayRecord whose departure has been placed on L.
@@ -98,18 +100,20 @@ type Exchange struct {
 	parent     protocol.PortIdentity
 	started    bool
 	last       Sync
+	// pending are Syncs from before rate and delay were known, oldest first.
+	pending []Sync
 	// trial is the newest of outliers in a row.
 	trial    sources.Optional[Sync]
 	outliers int
 	// delay is the newest one way delay, from requests of which the newest left at delayAt.
-	delay      time.Duration
-	delayAt    sources.Optional[timescale.Instant]
-	rate       rateEstimator
-	requests   []DelayRequest
-	minimum    delayMinimum
-	transit    delayMinimum // peer-to-peer: forward transit alone
-	peerDelay  time.Duration
-	peerKnown  bool
+	delay     time.Duration
+	delayAt   sources.Optional[timescale.Instant]
+	rate      rateEstimator
+	requests  []DelayRequest
+	minimum   delayMinimum
+	transit   delayMinimum // peer-to-peer: forward transit alone
+	peerDelay time.Duration
+	peerKnown bool
 }
 
 // NewExchange returns an Exchange for one master at a time, with timestamps of a mode. With peerToPeer the
@@ -134,38 +138,60 @@ func (x *Exchange) Reset() {
 	}
 }
 
-// Delay takes a delay request with its response. Duplicates and those of another master are
-// dropped; late ones are still good, as they are combined by time and not by order.
-func (x *Exchange) Delay(d DelayRequest) {
+// Delay takes a delay request with its response, and returns what the Syncs measure that waited for it.
+// Duplicates and those of another master are dropped; late ones are still good, as they are combined by
+// time and not by order.
+func (x *Exchange) Delay(d DelayRequest) []Measurement {
 	if !x.started || d.Parent != x.parent {
-		return
+		return nil
 	}
 	if slices.ContainsFunc(x.requests, func(o DelayRequest) bool { return o.T3 == d.T3 }) {
-		return
+		return nil
 	}
 	x.requests = append(x.requests, d)
 	slices.SortFunc(x.requests, func(a, b DelayRequest) int { return cmp.Compare(a.T3, b.T3) })
 	x.requests = slices.Delete(x.requests, 0, max(0, len(x.requests)-delayWindow))
+	return x.settle()
 }
 
-// Sync takes a Sync and returns what it measures. False: a duplicate, out of order, or rate or delay are
-// not known yet.
-func (x *Exchange) Sync(s Sync) (Measurement, bool) {
+// Sync takes a Sync and returns what it measures, after those that waited with it: nothing while rate or
+// delay are not known, and nothing for a duplicate or one out of order.
+func (x *Exchange) Sync(s Sync) []Measurement {
 	if x.started && s.Parent != x.parent {
 		x.Reset()
 	}
 	if x.started && (!s.T2.After(x.last.T2) || s.T1 == x.last.T1 || s == x.trial.Or(Sync{})) {
-		return Measurement{}, false
+		return nil
 	}
 	if x.onTrial(s) {
 		return x.provisional(s)
 	}
 	x.started, x.parent, x.last, x.trial, x.outliers = true, s.Parent, s, sources.None[Sync](), 0
 	x.rate.add(s.T1, s.T2)
+	x.pending = append(x.pending, s)
+	x.pending = slices.Delete(x.pending, 0, max(0, len(x.pending)-pendingSyncs))
+	return x.settle()
+}
+
+// settle measures by all Syncs that wait, as soon as it can be done by the newest.
+func (x *Exchange) settle() []Measurement {
 	r, ok := x.rate.rate()
-	if !ok {
-		return Measurement{}, false
+	if !ok || len(x.pending) == 0 {
+		return nil
 	}
+	var out []Measurement
+	waiting := x.pending
+	for _, s := range waiting {
+		out = append(out, x.measureOne(s, r)...)
+	}
+	if n := len(out); n > 0 && out[n-1].At == waiting[len(waiting)-1].T2 {
+		x.pending = x.pending[:0]
+		return out
+	}
+	return nil
+}
+
+func (x *Exchange) measureOne(s Sync, r rate) []Measurement {
 	if x.peerToPeer {
 		return x.measurePeer(s, r)
 	}
@@ -216,22 +242,22 @@ func (x *Exchange) stepped(t Sync) {
 }
 
 // provisional is what a Sync measures with the newest delay that is known.
-func (x *Exchange) provisional(s Sync) (Measurement, bool) {
+func (x *Exchange) provisional(s Sync) []Measurement {
 	r, ok := x.rate.rate()
 	if !ok {
-		return Measurement{}, false
+		return nil
 	}
 	if x.peerToPeer {
 		return x.measurePeer(s, r)
 	}
 	at, ok := x.delayAt.Get()
 	if !ok || s.T2.Sub(at) > delayMaxAge {
-		return Measurement{}, false
+		return nil
 	}
-	return x.measurement(s, r, x.delay, s.T2.Sub(at)), true
+	return []Measurement{x.measurement(s, r, x.delay, s.T2.Sub(at))}
 }
 
-func (x *Exchange) measure(s Sync, r rate) (Measurement, bool) {
+func (x *Exchange) measure(s Sync, r rate) []Measurement {
 	delays, age := x.delays(s, r)
 	if len(delays) == 0 {
 		return x.provisional(s)
@@ -239,10 +265,10 @@ func (x *Exchange) measure(s Sync, r rate) (Measurement, bool) {
 	own := time.Duration(math.Round(median(delays)))
 	if own < -negativeLeeway-rateError(r, age) {
 		x.Reset()
-		return Measurement{}, false
+		return nil
 	}
 	x.delay, x.delayAt = own, sources.Some(x.requests[len(x.requests)-1].T3)
-	return x.measurement(s, r, own, age), true
+	return []Measurement{x.measurement(s, r, own, age)}
 }
 
 // rateError is three standard deviations of what an error of the rate makes of a delay: it is a promise.
@@ -258,7 +284,7 @@ func (x *Exchange) measurement(s Sync, r rate, own, age time.Duration) Measureme
 		At:         s.T2,
 		Offset:     time.Duration(s.T1-int64(s.T2)) + own,
 		Delay:      2 * max(best, 0),
-		Dispersion: own - best + rateError(r, age) + x.stamps.resolution,
+		Dispersion: own - best + rateError(r, age) + x.stamps.resolution + s.Window,
 		RatePPB:    r.PPB,
 	}
 }
@@ -283,20 +309,20 @@ func (x *Exchange) delays(s Sync, r rate) (delays []float64, age time.Duration) 
 
 // measurePeer uses the link delay that ptp4l measured. What this Sync queued is the excess of its
 // forward transit, t2 - t1 with the rate taken out, over the window's minimum.
-func (x *Exchange) measurePeer(s Sync, r rate) (Measurement, bool) {
+func (x *Exchange) measurePeer(s Sync, r rate) []Measurement {
 	if !x.peerKnown {
-		return Measurement{}, false
+		return nil
 	}
 	offset := time.Duration(s.T1 - int64(s.T2))
 	excess := x.transit.excess(s.T2, -offset, r)
-	return Measurement{
+	return []Measurement{{
 		Parent:     s.Parent,
 		At:         s.T2,
 		Offset:     offset + x.peerDelay,
 		Delay:      2 * x.peerDelay,
-		Dispersion: excess + x.stamps.peerError + x.stamps.resolution,
+		Dispersion: excess + x.stamps.peerError + x.stamps.resolution + s.Window,
 		RatePPB:    r.PPB,
-	}, true
+	}}
 }
 
 // delayMinimum is the smallest of the recent values.

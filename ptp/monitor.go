@@ -56,6 +56,8 @@ type Monitor struct {
 	missed   int       // consecutive polls that were not answered in time, while one was before
 	syncs    int       // Syncs since the last sample
 	fresh    freshness
+	// measuring: the newest reports have a source that measures. One that begins to says so at once.
+	measuring bool
 }
 
 // NewMonitor returns the monitor of the instance that c describes.
@@ -136,9 +138,11 @@ func (m *Monitor) polled(r pollResult) sources.Update {
 
 func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sources.Condition, string)) sources.Update {
 	u := sources.Update{Answered: m.snapshot != nil}
+	m.measuring = false
 	for i, name := range m.cfg.Interfaces {
 		r := sources.Report{Source: SourceID(name, m.cfg.Domain), At: now}
 		r.Condition, r.Detail = condition(i)
+		m.measuring = m.measuring || r.Condition == sources.Measuring
 		if m.snapshot != nil {
 			r.Quality = quality(*m.snapshot)
 		}
@@ -203,15 +207,15 @@ func (m *Monitor) local(ns int64) (timescale.Instant, time.Duration, error) {
 
 // received takes the records of one datagram; requests first, as they can only help.
 func (m *Monitor) received(r Records, wakeC chan<- struct{}) sources.Update {
+	var found []Measurement
 	for _, d := range r.Delays {
 		t3, _, err := m.local(d.T3)
 		if err != nil {
 			m.log.Debug("delay request dropped", "error", err)
 			continue
 		}
-		m.exchange.Delay(DelayRequest{Parent: d.Parent, T3: t3, T4: d.T4})
+		found = append(found, m.exchange.Delay(DelayRequest{Parent: d.Parent, T3: t3, T4: d.T4})...)
 	}
-	var u sources.Update
 	for _, s := range r.Syncs {
 		m.syncs++
 		t2, window, err := m.local(s.T2)
@@ -219,10 +223,15 @@ func (m *Monitor) received(r Records, wakeC chan<- struct{}) sources.Update {
 			m.log.Debug("sync dropped", "error", err)
 			continue
 		}
-		if v, ok := m.exchange.Sync(Sync{Parent: s.Parent, T1: s.T1, T2: t2}); ok {
-			v.Dispersion += window
-			u.Samples = append(u.Samples, m.measured(v, wakeC)...)
-		}
+		found = append(found, m.exchange.Sync(Sync{Parent: s.Parent, T1: s.T1, T2: t2, Window: window})...)
+	}
+	var u sources.Update
+	for _, v := range found {
+		u.Samples = append(u.Samples, m.measured(v, wakeC)...)
+	}
+	if len(u.Samples) > 0 && !m.measuring {
+		now := m.host.Now()
+		u.Reports = m.reports(now, func(i int) (sources.Condition, string) { return m.condition(now, i) }).Reports
 	}
 	return u
 }

@@ -34,7 +34,7 @@ func play(m *Monitor, n *network, from, to int64, wakeC chan struct{}) []sources
 	for i := from; i < to; i++ {
 		s, d := n.sync(i*1e9), n.request(i*1e9+5e8)
 		got = append(got, m.received(Records{Syncs: []SyncRecord{{Parent: s.Parent, T1: s.T1, T2: int64(s.T2)}}}, wakeC).Samples...)
-		m.received(Records{Delays: []DelayRecord{{Parent: d.Parent, T3: int64(d.T3), T4: d.T4}}}, wakeC)
+		got = append(got, m.received(Records{Delays: []DelayRecord{{Parent: d.Parent, T3: int64(d.T3), T4: d.T4}}}, wakeC).Samples...)
 	}
 	return got
 }
@@ -122,7 +122,7 @@ func TestPeerToPeerTakesTheLinkDelayFromThePort(t *testing.T) {
 	}
 	m.polled(pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), flags(0), func(s *Snapshot) { s.Ports[0].Data.PeerMeanPathDelay = protocol.TimeInterval(40_000 << 16) })})
 	got := play(m, n, 10, 20, wakeC)
-	if len(got) != 10 || !got[0].Delay.Is(80*time.Microsecond) {
+	if len(got) != 17 || !got[0].Delay.Is(80*time.Microsecond) { // of 10 Syncs and 7 that waited
 		t.Errorf("samples %+v", got)
 	}
 }
@@ -140,7 +140,7 @@ func playHardware(m *Monitor, n *network, phc *steered, from, to int64, wakeC ch
 		s, d := n.sync(i*1e9), n.request(i*1e9+5e8)
 		got = append(got, read(i*1e9+2e6, Records{Syncs: []SyncRecord{{Parent: s.Parent, T1: s.T1, T2: stamp(s.T2)}}})...)
 		read(i*1e9+25e7, Records{})
-		read(i*1e9+502e6, Records{Delays: []DelayRecord{{Parent: d.Parent, T3: stamp(d.T3), T4: d.T4}}})
+		got = append(got, read(i*1e9+502e6, Records{Delays: []DelayRecord{{Parent: d.Parent, T3: stamp(d.T3), T4: d.T4}}})...)
 		read(i*1e9+75e7, Records{})
 	}
 	return got
@@ -164,7 +164,7 @@ func TestHardwareTimestampsArePlacedByThePHCAndMeasuredAsTheOthers(t *testing.T)
 	phc.turn(6.1, 40, -1e9+20) // ptp4l has stepped the PHC, and gone from UNCALIBRATED to SLAVE
 	m.polled(second(protocol.PortStateSlave))
 	got = append(got, playHardware(m, n, phc, 7, 12, wakeC)...)
-	if len(got) != 7 { // all but the first, before any reading, the second, without a rate, and the one before the step
+	if len(got) != 8 { // all but the first, before any reading, and the one before the step
 		t.Errorf("%d samples of 10 Syncs", len(got))
 	}
 	for _, s := range got {
