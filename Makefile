@@ -24,7 +24,7 @@ real := ./integration/namespaces ./integration/e2e ./integration/faults
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check build lint fmt vet race real bench bench-peers soak fuzz tools root clean test-vm vm-setup
+.PHONY: help demo test check build lint fmt vet race real bench bench-peers soak fuzz tools root clean test-vm vm-short vm-setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,9 +34,9 @@ demo: root ## two minutes: one ptp4l, three chronyd, the arbiter, and what goes 
 	$(GO) build -ldflags '-X main.version=$(version)' -o bin/ ./cmd/clockarbiter ./integration/demo
 	@exec bin/demo -clockarbiter bin/clockarbiter
 
-test: root ## set up and test everything: lint, race detector, real daemons in namespaces (root)
+test: root ## set up and test everything: lint, race detector, real daemons in namespaces, a virtual machine (root)
 	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
-	@$(MAKE) --no-print-directory check real
+	@$(MAKE) --no-print-directory check real vm-short
 
 check: lint vet race build ## format, lint, race tests, build: what needs no root
 
@@ -61,11 +61,15 @@ real: root build ## only the tests with real daemons in namespaces (root)
 	$(GO) test -race -count=1 -p 1 -timeout 5m -run '^TestReal' $(engines)
 	$(GO) test -race -count=1 -p 1 -timeout 5m $(real)
 
-test-vm: vm-setup ## a whole host in a virtual machine: kernel clock, PHCs, systemd, Ansible (root, minutes)
-	CLOCKARBITER_VM=1 $(GO) test -count=1 -v -p 1 -timeout 40m ./integration/vm ./integration/vm/peers
+test-vm: vm-setup ## every story of a whole host in a virtual machine: kernel clock, PHCs, systemd, Ansible (root, 15 minutes)
+	CLOCKARBITER_VM=1 $(GO) test -count=1 -v -p 1 -timeout 60m ./integration/vm ./integration/vm/peers
 
-vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbiter (once, 12 minutes)
-	@integration/vm/setup/qemu.sh make
+vm-short: vm-setup ## the stories of test-vm that no change may break, as make test runs them (root, minutes)
+	CLOCKARBITER_VM=1 $(GO) test -count=1 -short -timeout 30m ./integration/vm
+
+vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbiter (once, minutes)
+	@scripts/tools.sh $(tools_dir) patch perl
+	@JOBS=$$(nproc) integration/vm/setup/qemu.sh make
 	@integration/vm/setup/guest.sh make
 
 bench: ## the figures of docs/benchmark.md: estimator and discipline beside the peers (10 minutes)
@@ -75,8 +79,8 @@ bench-peers: vm-setup ## docs/benchmark-peers.md: beside timemaster, phc2sys and
 	CLOCKARBITER_VM=1 $(GO) test ./integration/vm/peers -run '^(TestBenchmark|TestReport)$$' -v -count=1 -timeout 6h -parallel 2 \
 		-runs $(CURDIR)/build/peers -docs $(CURDIR)/docs
 
-soak: root ## 10,000 random hosts in the simulator, and half an hour of faults on real daemons (root)
-	$(GO) test ./integration/scenarios -run Random -count=1 -random.count 10000 -timeout 30m
+soak: root ## another 30,000 random hosts in the simulator, and half an hour of faults on real daemons (root)
+	$(GO) test ./integration/scenarios -run Random -count=1 -random.first 10001 -random.count 30000 -timeout 60m
 	$(GO) test -race ./integration/faults -count=1 -faults.seed 0 -faults.for 30m -faults.kills 200 -timeout 90m
 
 fuzz: ## every fuzz target for FUZZTIME each

@@ -3,6 +3,7 @@ package arbiter
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,18 +41,18 @@ func (a *Arbiter) hearsay(r *round) {
 		if v.duplicate {
 			continue
 		}
-		if report, ok := v.Report.Get(); ok && report.Condition == sources.Measuring {
-			a.hearQuality(r, v, report.Quality)
+		if v.report != nil && v.report.Condition == sources.Measuring {
+			a.hearQuality(r, v, &v.report.Quality)
 		}
-		if s, ok := v.Newest.Get(); ok {
-			a.hearSample(r, v, s)
+		if v.newest != nil {
+			a.hearSample(r, v, v.newest)
 		}
 		r.congestion(v)
 	}
 }
 
 // hearQuality follows the grandmaster behind a PTP source and what it claims.
-func (a *Arbiter) hearQuality(r *round, v *view, q sources.Quality) {
+func (a *Arbiter) hearQuality(r *round, v *view, q *sources.Quality) {
 	if v.Kind != sources.PTP {
 		return
 	}
@@ -82,7 +83,7 @@ func (a *Arbiter) hearQuality(r *round, v *view, q sources.Quality) {
 }
 
 // hearSample names a clock that stands still and a sample from the future.
-func (a *Arbiter) hearSample(r *round, v *view, s sources.Sample) {
+func (a *Arbiter) hearSample(r *round, v *view, s *sources.Sample) {
 	was := &v.rec.said
 	if ahead := subtract(time.Duration(s.At), time.Duration(r.in.Now)); ahead > futureSlack {
 		r.fault(FaultFuture, v.ID, fmt.Sprintf("its newest sample is from %v in the future", show(ahead)))
@@ -125,12 +126,13 @@ func (r *round) congestion(v *view) {
 func (a *Arbiter) loops(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
-		if v.reference() == "" {
-			continue
-		}
+		v.refers = v.reference()
+	}
+	for i := range r.views {
+		v := &r.views[i]
 		for j := range r.views {
 			w := &r.views[j]
-			if j == i || w.reference() == "" || v.reference() != referenceOf(w.ID) || w.reference() != referenceOf(v.ID) {
+			if j == i || v.refers == 0 || v.refers != w.rec.known || w.refers == 0 || w.refers != v.rec.known {
 				continue
 			}
 			why := fmt.Sprintf("it follows %s, which follows it", w.ID)
@@ -142,13 +144,24 @@ func (a *Arbiter) loops(r *round) {
 	}
 }
 
-// reference is the reference ID of an NTP server of stratum 2 or more, "" for other sources: it is the
-// only kind that is eight characters long.
-func (v *view) reference() string {
-	if v.Kind == sources.NTP && len(v.refers) == 8 {
-		return v.refers
+// reference is the reference ID of an NTP server of stratum 2 or more, 0 for other sources.
+func (v *view) reference() uint32 {
+	if v.Kind != sources.NTP || v.report == nil {
+		return 0
 	}
-	return ""
+	return referenceID(v.report.Quality.Reference)
+}
+
+// referenceID reads a reference ID that is an address: the only kind that is eight characters long.
+func referenceID(s string) uint32 {
+	if len(s) != 8 {
+		return 0
+	}
+	id, err := strconv.ParseUint(s, 16, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(id)
 }
 
 // referenceOf returns the reference ID by which an NTP server's clients are known, "" where its name is

@@ -33,10 +33,23 @@ type Arbiter struct {
 	// suspected is by how much the teacher may be off then: it widens the bound.
 	suspected time.Duration
 	kept      []keptFault
-	views     []view // of the present step, kept for the next to use the space
-	local     locally
-	// armed is the leap second that was armed last.
-	armed sources.Leap
+	// views, edges and ranked are empty between two steps: no part of the state, but space that is used again.
+	views  []view
+	edges  []edge
+	ranked []*view
+	local  locally
+	// voted is the newest vote in words.
+	voted struct {
+		vote vote
+		text string
+	}
+	leap  leaping
+	table LeapTable
+	// resumed is present where this run continues an earlier one.
+	resumed sources.Optional[resumption]
+	// inherited is what an earlier run learnt of biases, sorted by ID.
+	inherited []Bias
+	limits    []limited
 }
 
 // New returns an arbiter that has decided nothing yet.
@@ -61,9 +74,11 @@ type view struct {
 	*Candidate
 	index     int // in Input.Candidates
 	rec       *record
+	report    *sources.Report // nil where there is none, as newest; neither is ever changed
+	newest    *sources.Sample
+	refers    uint32 // the reference ID that an NTP server reported, 0 for none
 	est       sources.Estimate
 	has       bool
-	refers    string        // the reference that it last reported
 	offset    time.Duration // source - system clock
 	bound     time.Duration
 	state     State
@@ -80,7 +95,7 @@ type view struct {
 
 // Step takes everything that is known at one instant and decides.
 func (a *Arbiter) Step(in Input) Decision {
-	r := &round{in: in}
+	r := &round{in: in, ranked: a.ranked[:0]}
 	a.look(r)
 	a.admit(r)
 	a.hearsay(r)
@@ -89,25 +104,29 @@ func (a *Arbiter) Step(in Input) Decision {
 	a.strand(r)
 	a.observe(r)
 	a.testify(r)
-	r.vote = count(r.views)
+	r.vote = a.count(r.views)
 	a.judge(r)
 	a.settle(r)
 	rank(r)
 	a.choose(r)
 	d := Decision{At: in.Now}
-	a.stepOrWait(r, &d)
+	if !a.leapIsDue(r) {
+		a.stepOrWait(r, &d)
+	}
 	a.switchTo(r)
 	a.steer(r, &d)
 	a.voteLeap(r, &d)
+	a.weighLimits(r, &d)
 	a.nameFaults(r)
 	a.conclude(r, &d)
+	a.views, a.edges, a.ranked = r.views[:0], a.edges[:0], r.ranked[:0]
 	return d
 }
 
 // look pairs each candidate with its record, in the order of the IDs.
 func (a *Arbiter) look(r *round) {
 	if cap(a.views) < len(r.in.Candidates) {
-		a.views = make([]view, len(r.in.Candidates))
+		a.views = make([]view, 0, len(r.in.Candidates))
 	}
 	r.views = a.views[:len(r.in.Candidates)]
 	for i := range r.in.Candidates {
@@ -124,9 +143,7 @@ func (a *Arbiter) look(r *round) {
 			next++
 		}
 		v.rec = &a.records[next]
-		if report, ok := v.Report.Get(); ok {
-			v.refers = report.Quality.Reference
-		}
+		v.report, v.newest = v.Report.Pointer(), v.Newest.Pointer()
 		v.est, v.has = v.Estimate.Get()
 		if v.has {
 			v.offset = subtract(v.est.Offset, r.in.System)
@@ -137,9 +154,14 @@ func (a *Arbiter) look(r *round) {
 
 // record is what is remembered of one source.
 type record struct {
-	id    sources.ID
+	id sources.ID
+	// known is the reference ID by which an NTP server's clients are known, 0 where its name is no IPv4 address.
+	known uint32
+	sound sentence
 	state State
-	track uint32
+	// track is that of the step before, before its estimate then.
+	track  uint32
+	before sources.Estimate
 	// base is the count of samples from which settling counts.
 	base int
 	// jumped is set when a believed source started a new track, and until it has settled again.
@@ -158,6 +180,8 @@ type record struct {
 	said     advertised
 	// stranded is the track that stands on L as it was before it jumped.
 	stranded sources.Optional[uint32]
+	// continues: it was believed when the earlier run ended, and has not been followed, nor jumped, since.
+	continues bool
 }
 
 // keepRecords makes the records those of the candidates: a source that is gone is forgotten.
@@ -173,7 +197,8 @@ func (a *Arbiter) keepRecords(views []view) {
 		if old := a.record(views[i].ID); old != nil {
 			kept = append(kept, *old)
 		} else {
-			kept = append(kept, record{id: views[i].ID, compared: comparison{scale: 1}})
+			id := views[i].ID
+			kept = append(kept, record{id: id, known: referenceID(referenceOf(id)), compared: comparison{scale: 1, inherited: a.inheritance(id)}})
 		}
 	}
 	a.records = kept

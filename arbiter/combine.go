@@ -32,11 +32,11 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	}
 	a.teacher = ""
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
-		a.model.adopt(v.est, false)
+		a.model.adopt(a.unbiased(v, r.in.Now), false)
 	}
 	if a.model.refused >= lost {
 		a.model.taught = false
-		a.model.adopt(v.est, false)
+		a.model.adopt(a.unbiased(v, r.in.Now), false)
 	}
 	if !a.model.taught {
 		a.model.wander = max(v.est.WanderPPB, 0)
@@ -59,7 +59,7 @@ func (a *Arbiter) members(r *round) []*view {
 		return members
 	}
 	for _, w := range r.ranked {
-		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || !w.Newest.Present() || w.est.Suspects > 0 {
+		if w == r.chosen || w.Options.Prefer != r.chosen.Options.Prefer || w.newest == nil || w.est.Suspects > 0 {
 			continue
 		}
 		if w.score <= nearEqual*r.chosen.score && r.chosen.score <= nearEqual*w.score {
@@ -70,13 +70,16 @@ func (a *Arbiter) members(r *round) []*view {
 }
 
 // alone reports whether the chosen source is followed by itself: nobody passes samples on, or it has no
-// equals and no better one has taught us its bias.
+// equals and no better one, of this run or of the one before, has taught us its bias.
 func (a *Arbiter) alone(r *round, members []*view) bool {
 	v := r.chosen
-	if !v.Newest.Present() {
+	if v.newest == nil {
 		return true
 	}
-	return len(members) == 1 && (!a.model.known || a.bias(v, r.in.Now) == 0)
+	if a.carried(v, r.in.Now) {
+		return false
+	}
+	return len(members) == 1 && a.bias(v, r.in.Now) == 0
 }
 
 // teach makes the chosen source's estimate the reckoning.

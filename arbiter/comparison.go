@@ -22,6 +22,8 @@ type comparison struct {
 	longRecent, longUsual average
 	// learnt is when the bias was last learnt against a clearly best source.
 	learnt sources.Optional[timescale.Instant]
+	// inherited is the bias that an earlier run learnt.
+	inherited sources.Optional[Bias]
 }
 
 const (
@@ -77,7 +79,7 @@ func (m *shortest) least() time.Duration { return min(m.older, m.newer) }
 
 // variance of one sample in ns^2: what its delay is above the path's shortest was spent in a queue, on
 // the way there or back, and shifts the offset by up to a half of it.
-func (c *comparison) variance(s sources.Sample, jitter time.Duration) float64 {
+func (c *comparison) variance(s *sources.Sample, jitter time.Duration) float64 {
 	reading := float64(s.Dispersion)
 	delay, network := s.Delay.Get()
 	if !network {
@@ -106,7 +108,7 @@ func (c *comparison) speaks() bool { return c.count >= leastComparisons }
 func (c *comparison) forget() { *c = comparison{newest: c.newest, scale: 1} }
 
 // learnPath keeps the delays that go with the averages.
-func (c *comparison) learnPath(s sources.Sample) {
+func (c *comparison) learnPath(s *sources.Sample) {
 	if d, ok := s.Delay.Get(); ok {
 		c.longRecent.add(s.At, float64(d), 1, recent)
 		c.longUsual.add(s.At, float64(d), 1, usual)

@@ -30,8 +30,8 @@ func (a *Arbiter) verdict(v *view, now timescale.Instant) Verdict {
 	if v.has {
 		out.Offset, out.Bound = sources.Some(v.offset), sources.Some(v.bound)
 	}
-	if b := a.bias(v, now); b != 0 {
-		out.Bias = sources.Some(b)
+	if b, old, ok := a.biasOf(v, now); ok && b.Offset != 0 {
+		out.Bias, out.BiasAge = sources.Some(b.Offset), sources.Some(old)
 	}
 	if v.has && v.state >= Selectable {
 		out.Score = sources.Some(v.score)

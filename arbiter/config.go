@@ -70,6 +70,9 @@ type Config struct {
 	BiasMaxAge time.Duration
 	// Combine follows near-equal sources together. Default true.
 	Combine bool
+	// Limits of the clock's error bound, ascending: each decision says how long each would hold without
+	// any source. Default 100 us, 1 ms, 50 ms.
+	Limits []time.Duration
 }
 
 // StepPolicy says when the clock may be stepped.
@@ -109,6 +112,7 @@ func DefaultConfig() Config {
 		LearnBias:        true,
 		BiasMaxAge:       24 * time.Hour,
 		Combine:          true,
+		Limits:           []time.Duration{100 * time.Microsecond, time.Millisecond, 50 * time.Millisecond},
 		Step: StepPolicy{
 			Threshold:     time.Millisecond,
 			AtStart:       true,

@@ -98,6 +98,8 @@ type Verdict struct {
 	// Bias is the learnt constant offset of the source, which is taken off where the source is
 	// followed in place of the one that it was learnt from. Absent where none is known.
 	Bias sources.Optional[time.Duration]
+	// BiasAge is how long ago it was last confirmed, in this run or an earlier one.
+	BiasAge sources.Optional[time.Duration]
 }
 
 // EventKind names what changed.
@@ -118,6 +120,9 @@ const (
 	StepOrdered
 	// StepRefused: a step would be needed and the policy forbids it.
 	StepRefused
+	// LimitViolated and LimitMet: the clock's error bound exceeds the limit From, or is below To again.
+	LimitViolated
+	LimitMet
 )
 
 // Event is one transition, reported once, with the numbers behind it.
@@ -153,14 +158,21 @@ type Decision struct {
 	Bound sources.Optional[time.Duration]
 	// Combined lists the sources whose samples make the target, where it is more than one.
 	Combined []sources.ID
-	// Leap is the leap second to arm: what the survivors announce, on the last day of the month only.
+	// Leap is the leap second to arm: what the survivors and the leap second table announce, on the last
+	// day of the month only.
 	Leap sources.Leap
-	// TAI is TAI - UTC as the survivors have it, absent unless the clock is locked and they agree.
+	// Hold tells that the armed leap second is due: the clock keeps the target's rate and is not
+	// corrected until it is over.
+	Hold bool
+	// TAI is TAI - UTC as the survivors and the table have it, absent unless the clock is locked and most
+	// agree.
 	TAI sources.Optional[time.Duration]
 	// Step is ordered when present: the amount to add to the system clock at once. Agreement
 	// lists the independent sources that stand behind it.
 	Step      sources.Optional[time.Duration]
 	Agreement []sources.ID
+	// Limits is how each of Config.Limits stands, in their order.
+	Limits []LimitState
 	// Change says what would change the decision, for a person.
 	Change string
 	// Timers are the waits that are running.

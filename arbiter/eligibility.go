@@ -28,14 +28,14 @@ func (a *Arbiter) admit(r *round) {
 }
 
 func (a *Arbiter) admitOne(v *view, now timescale.Instant) {
-	report, reported := v.Report.Get()
+	report := v.report
 	maxAge := a.cfg.maxAge(v.Options, v.Kind == sources.PTP)
 	switch {
-	case reported && report.Condition == sources.Unreachable:
+	case report != nil && report.Condition == sources.Unreachable:
 		v.fail(Unreachable, detail("nothing is heard of it", report.Detail))
-	case reported && report.Condition == sources.Unsynchronised:
+	case report != nil && report.Condition == sources.Unsynchronised:
 		v.fail(Unsynchronised, detail("it says that it is not synchronised", report.Detail))
-	case !v.has && !reported:
+	case !v.has && report == nil:
 		v.fail(Unreachable, "nothing was heard of it yet")
 	case !v.has:
 		v.fail(Unreachable, detail("it answers, but there is no sample yet", report.Detail))

@@ -13,7 +13,7 @@ import (
 
 // The named faults.
 const (
-	FaultUTCOffset    = "utc-offset"           // a PTP source is off by a whole number of UTC offsets
+	FaultUTCOffset    = "utc-offset"           // PTP and NTP are a whole number of UTC offsets apart
 	FaultFalseticker  = "falseticker"          // the majority contradicts a source
 	FaultDisagreement = "disagreement"         // two sources contradict each other, with no third
 	FaultNoMajority   = "no-majority"          // more than two contradict each other
@@ -28,7 +28,8 @@ const (
 	FaultLoop         = "stratum-loop"         // two NTP servers follow each other
 	FaultDate         = "implausible-date"     // a date before the configured floor or after the ceiling
 	FaultReset        = "phc-reset"            // a hardware clock that started again at 1970
-	FaultLeap         = "leap-disagreement"    // the survivors announce different leap seconds
+	FaultLeap         = "leap-disagreement"    // the survivors and the table disagree on leap second or TAI - UTC
+	FaultTable        = "leap-table"           // the host's leap second table is refused, expires soon, or has expired
 	FaultSmear        = "smear"                // a server smears a leap second among others that do not
 	FaultMajority     = "majority-moved"       // most sources moved against the oscillator
 	FaultPaused       = "host-paused"          // nothing was decided for a while
@@ -58,46 +59,84 @@ func (r *round) fault(name string, id sources.ID, evidence string) {
 
 // refuteUTCOffsets takes the vote from PTP sources that are a whole number of UTC offsets off the NTP
 // sources: TAI served as UTC, or the offset applied twice. It is named for what it is whatever
-// the majority among several ports of one grandmaster.
+// the majority among several ports of one grandmaster. Where the evidence is against the NTP sources, they are
+// named and the vote decides.
 func (a *Arbiter) refuteUTCOffsets(r *round) {
 	for i := range r.views {
 		p := &r.views[i]
 		if p.state != 0 || p.Kind != sources.PTP {
 			continue
 		}
-		against, with, k := 0, 0, int64(0)
-		for j := range r.views {
-			n := &r.views[j]
-			if n.Kind != sources.NTP || !n.votes() {
-				continue
-			}
-			if m := utcMultiple(p, n); m != 0 {
-				against, k = against+1, m
-			} else if magnitude(subtract(p.offset, n.offset)) <= p.bound+n.bound {
-				with++
-			}
-		}
-		if with > 0 {
-			with += r.siblings(p) // no NTP source alone stands against several grandmasters
-		}
-		if against > with {
+		o := r.objections(p)
+		if o.against > o.with {
 			p.refuted = true
 			p.fail(Falseticker, fmt.Sprintf("%d x the UTC offset away from %d NTP sources (%v): %s",
-				k, against, show(p.offset), p.timescale()))
+				o.multiple, o.against, show(p.offset), p.timescale()))
 			r.fault(FaultUTCOffset, p.ID, p.reason)
 		}
 	}
 }
 
-// siblings counts the other PTP sources of other grandmasters that agree with p.
-func (r *round) siblings(p *view) int {
+// objections weighs what stands against the whole seconds of a PTP source, and with it.
+type objections struct {
+	against, with int
+	multiple      int64
+}
+
+// objections counts the NTP sources that are whole UTC offsets from p, and those that agree with it.
+//
+// An NTP source that has just moved against L while p has not is the one that moved. Other grandmasters that
+// agree with p count where an NTP source does too, and where they flag a valid UTC offset: one that
+// flags none claims nothing about whole seconds, and several may have been set up alike.
+func (r *round) objections(p *view) objections {
+	var o objections
+	var objectors []*view
+	for i := range r.views {
+		n := &r.views[i]
+		if n.Kind != sources.NTP || !n.votes() {
+			continue
+		}
+		switch m := utcMultiple(p, n); {
+		case m != 0 && n.unsteady() && !p.unsteady():
+			objectors = append(objectors, n)
+		case m != 0:
+			o.against, o.multiple = o.against+1, m
+			objectors = append(objectors, n)
+		case magnitude(subtract(p.offset, n.offset)) <= p.bound+n.bound:
+			o.with++
+		}
+	}
+	if len(objectors) == 0 {
+		return o
+	}
+	if o.with += r.siblings(p, o.with > 0); o.against <= o.with {
+		for _, n := range objectors {
+			why := fmt.Sprintf("by which %d others stand", o.with)
+			if n.unsteady() && !p.unsteady() {
+				why = "and it moved and that did not"
+			}
+			r.fault(FaultUTCOffset, n.ID, fmt.Sprintf("%d x the UTC offset away from %s (%v), %s", -utcMultiple(p, n), p.ID, show(n.offset), why))
+		}
+	}
+	return o
+}
+
+// unsteady reports whether a believed source moved against L, and has not settled since.
+func (v *view) unsteady() bool {
+	began := v.rec.believed && v.rec.track != 0 && v.rec.track != v.est.Track
+	return began || v.rec.jumped || v.rec.moved != nil
+}
+
+// siblings counts the other PTP sources of other grandmasters that agree with p: all of them, or only those
+// that flag a valid UTC offset.
+func (r *round) siblings(p *view, all bool) int {
 	n := 0
 	for i := range r.views {
 		w := &r.views[i]
 		if w == p || w.Kind != sources.PTP || w.duplicate || !w.has || w.state != 0 && !w.refuted || w.independence() == p.independence() {
 			continue
 		}
-		if magnitude(subtract(p.offset, w.offset)) <= p.bound+w.bound {
+		if claims := w.report != nil && w.report.Quality.UTCOffset.Present(); (all || claims) && magnitude(subtract(p.offset, w.offset)) <= p.bound+w.bound {
 			n++
 		}
 	}
@@ -106,12 +145,11 @@ func (r *round) siblings(p *view) int {
 
 // timescale says what the grandmaster says of its own timescale (IEEE 1588-2019, 8.2.4).
 func (v *view) timescale() string {
-	report, _ := v.Report.Get()
-	q := report.Quality
 	switch {
-	case q.PTPTimescale.Is(false):
+	case v.report == nil:
+	case v.report.Quality.PTPTimescale.Is(false):
 		return "its grandmaster does not flag the PTP timescale"
-	case !q.UTCOffset.Present() && report.Condition != 0:
+	case !v.report.Quality.UTCOffset.Present() && v.report.Condition != 0:
 		return "its grandmaster flags no valid UTC offset"
 	}
 	return "TAI taken for UTC, or the offset not flagged valid"
@@ -124,8 +162,8 @@ func utcMultiple(p, n *view) int64 {
 		return 0
 	}
 	unit := utcOffset
-	if report, ok := p.Report.Get(); ok {
-		if u := report.Quality.UTCOffset.Or(unit); u >= 30*time.Second && u <= 50*time.Second {
+	if p.report != nil {
+		if u := p.report.Quality.UTCOffset.Or(unit); u >= 30*time.Second && u <= 50*time.Second {
 			unit = u
 		}
 	}
@@ -143,12 +181,11 @@ func utcMultiple(p, n *view) int64 {
 func (a *Arbiter) nameFaults(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
-		report, _ := v.Report.Get()
 		switch {
 		case v.state == Falseticker && !v.refuted && r.vote.majority():
 			r.fault(FaultFalseticker, v.ID, v.reason)
-		case v.state == Stale && v.est.Suspects == 0 && !v.rec.stranded.Present() && report.Condition == sources.Measuring &&
-			age(r.in.Now, report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
+		case v.state == Stale && v.est.Suspects == 0 && !v.rec.stranded.Present() && v.report != nil && v.report.Condition == sources.Measuring &&
+			age(r.in.Now, v.report.At) <= a.cfg.maxAge(v.Options, v.Kind == sources.PTP):
 			r.fault(FaultFrozen, v.ID, "its engine says that it measures, and "+v.reason)
 		}
 		if why := v.leaving(); why != "" {
@@ -173,8 +210,8 @@ const leavingSamples, leavingSD = 2, 8.0
 
 // leaving tells that a source is about to start a new track elsewhere.
 func (v *view) leaving() string {
-	s, ok := v.Newest.Get()
-	if !ok || v.duplicate || !v.has || v.state < Falseticker || !v.rec.believed || v.est.Suspects < leavingSamples {
+	s := v.newest
+	if s == nil || v.duplicate || !v.has || v.state < Falseticker || !v.rec.believed || v.est.Suspects < leavingSamples {
 		return ""
 	}
 	before := v.est.Project(s.At)
@@ -246,7 +283,7 @@ func (a *Arbiter) nameSmear(r *round) {
 		rate := math.Abs(v.est.FreqPPB - r.chosen.est.FreqPPB)
 		apart := magnitude(subtract(v.est.Offset, r.chosen.est.Offset))
 		utc := r.in.Now.Add(r.chosen.est.Offset)
-		if rate < smearLeast || rate > smearMost || apart > time.Second || !lastDay(utc, -24*time.Hour) && !lastDay(utc, 24*time.Hour) && !lastDay(utc, 0) {
+		if rate < smearLeast || rate > smearMost || apart > time.Second || !lastDay(utc.Add(-24*time.Hour)) && !lastDay(utc.Add(24*time.Hour)) && !lastDay(utc) {
 			continue
 		}
 		r.fault(FaultSmear, v.ID, fmt.Sprintf("it runs %.1f ppm off the others, %v from them, at the end of a month: it smears a leap second", rate/1000, show(apart)))

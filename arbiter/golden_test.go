@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "rewrite the verdicts in testdata")
 //
 //	config KEY=VALUE ...     a threshold
 //	source ID KIND [OPTION]  a source: prefer, trust, require, noselect
-//	ID KEY=VALUE ...         from now on: offset, bound, jitter, freq (ppb), report, silent, jump (a new track)
+//	ID KEY=VALUE ...         from now on: offset, bound, jitter, freq (ppb), report, grandmaster, utc_offset, silent, jump (a new track)
 //	system OFFSET            the system clock - L
 //	run DURATION             that many decisions, one per second, and the clock follows them
 func TestGolden(t *testing.T) {
@@ -185,6 +185,8 @@ func (s *scenario) change(a *actor, f string) {
 		a.est.Offset += s.duration(v)
 		a.est.Track++
 		a.est.Samples = 3
+	case "utc_offset":
+		a.report.Quality.UTCOffset = sources.Some(s.duration(v))
 	case "grandmaster":
 		a.report.Quality.Reference = v
 	case "report":

@@ -26,9 +26,9 @@ type edge struct {
 // count intersects the error intervals of the voters (RFC 5905, 11.2.1, in the stricter form that
 // an interval has to cover the whole overlap): true time lies where most intervals are, as long as
 // most of the sources tell the truth. Trusted sources are counted before all others.
-func count(views []view) vote {
+func (a *Arbiter) count(views []view) vote {
 	var n vote
-	edges := make([]edge, 0, 2*len(views))
+	edges := a.edges[:0]
 	for i := range views {
 		v := &views[i]
 		if !v.votes() {
@@ -47,6 +47,7 @@ func count(views []view) vote {
 		return cmp.Or(cmp.Compare(e.at, f.at), compareBool(e.closing, f.closing))
 	})
 	n.sweep(edges)
+	a.edges = edges
 	return n
 }
 

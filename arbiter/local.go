@@ -67,8 +67,8 @@ func (a *Arbiter) confirm(r *round) {
 	}
 	for i := range r.views {
 		v := &r.views[i]
-		s, ok := v.Newest.Get()
-		if !ok || v.state != 0 || v.Options.NoSelect || s.At < l.movedAt || s.At > r.in.Now {
+		s := v.newest
+		if s == nil || v.state != 0 || v.Options.NoSelect || s.At < l.movedAt || s.At > r.in.Now {
 			continue
 		}
 		by := subtract(s.Offset, a.model.offsetAt(s.At))
@@ -84,7 +84,7 @@ func (a *Arbiter) confirm(r *round) {
 
 // leapt is by how much the kernel moves the clock at the armed leap second.
 func (a *Arbiter) leapt() time.Duration {
-	switch a.armed {
+	switch a.leap.armed {
 	case sources.LeapInsert:
 		return -time.Second
 	case sources.LeapDelete:

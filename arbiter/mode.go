@@ -17,6 +17,8 @@ type following struct {
 	// one to hold over from.
 	est sources.Estimate
 	has bool
+	// refuted is set where the source of est was voted a liar: est may be as wrong as it was.
+	refuted bool
 	// locked is set for good when the clock was locked for the first time: the start is over.
 	locked bool
 	// first is when a source was followed for the first time.
@@ -35,6 +37,8 @@ func (a *Arbiter) switchTo(r *round) {
 	if !a.selected.Present() && r.chosen == nil {
 		return
 	}
+	// One that jumped lied from then on; est is from before.
+	a.follow.refuted = old != nil && old.state == Falseticker && old.rec.moved == nil && !old.rec.jumped
 	if old != nil && old.state < Selectable {
 		old.rec.losses++
 		old.rec.lastLoss = r.in.Now
@@ -69,10 +73,10 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 	}
 }
 
-// pursue makes the chosen source's estimate the target.
+// pursue makes the chosen source's estimate the target, and says what is behind a change of mode.
 func (a *Arbiter) pursue(r *round, d *Decision) string {
 	est := a.target(r, d)
-	a.follow.est, a.follow.has = est, true
+	a.follow.est, a.follow.has, a.follow.refuted = est, true, false
 	a.follow.first = sources.Some(a.follow.first.Or(r.in.Now))
 	a.follow.holding = sources.None[timescale.Instant]()
 	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
@@ -83,12 +87,15 @@ func (a *Arbiter) pursue(r *round, d *Decision) string {
 		limit = min(limit, maxMagnitude/unlockFactor) * unlockFactor
 	}
 	off := magnitude(subtract(est.Offset, r.in.System))
-	why := fmt.Sprintf("system clock is %v off %s, limit %v", show(off), r.chosen.ID, show(limit))
+	before := a.mode
 	a.mode = Acquiring
 	if off <= limit && !d.Step.Present() {
 		a.mode, a.follow.locked = Locked, true
 	}
-	return why
+	if a.mode == before {
+		return ""
+	}
+	return fmt.Sprintf("system clock is %v off %s, limit %v", show(off), r.chosen.ID, show(limit))
 }
 
 // holdOver extrapolates the last target with its frequency and a bound that grows, within limits.
@@ -99,7 +106,7 @@ func (a *Arbiter) holdOver(r *round, d *Decision) string {
 	}
 	since := a.follow.holding.Or(r.in.Now)
 	a.follow.holding = sources.Some(since)
-	est := a.follow.est.Project(r.in.Now)
+	est := a.heldOver(r)
 	limit := a.cfg.holdoverLimit(a.follow.est.Bound)
 	held := age(r.in.Now, since)
 	if est.Bound > limit || held > a.cfg.HoldoverMaxTime {
@@ -115,6 +122,31 @@ func (a *Arbiter) holdOver(r *round, d *Decision) string {
 	a.mode = Holdover
 	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
 	return fmt.Sprintf("held for %v with a bound of %v", show(held), show(est.Bound))
+}
+
+// heldOver is the last target, projected, with a bound that reaches from now on to where a majority says that UTC is: a
+// part of that where the target is one that nobody has refuted, all of it where its source has been found to lie. They may not
+// be settled enough to be followed, but to promise less would be to know better than they.
+func (a *Arbiter) heldOver(r *round) sources.Estimate {
+	est := a.follow.est.Project(r.in.Now)
+	middle := subtract(est.Offset, r.in.System)
+	touches := subtract(middle, est.Bound) <= r.vote.hi && subtract(middle, -est.Bound) >= r.vote.lo
+	if r.vote.voters == 0 || !r.vote.majority() || touches && !a.follow.refuted || r.loneJump() {
+		return est
+	}
+	far := max(magnitude(subtract(r.vote.lo, middle)), magnitude(subtract(r.vote.hi, middle)))
+	a.follow.est.Bound = min(a.follow.est.Bound+max(0, min(far, maxMagnitude)-est.Bound), maxMagnitude)
+	return a.follow.est.Project(r.in.Now)
+}
+
+// loneJump reports whether all that speaks is one source that has itself just jumped.
+func (r *round) loneJump() bool {
+	for i := range r.views {
+		if v := &r.views[i]; v.state == Settling && !v.rec.jumped {
+			return false
+		}
+	}
+	return r.vote.depth < 2
 }
 
 // holdoverLimit keeps a host whose sources are worse than the limit from losing its target at the first

@@ -287,6 +287,33 @@ func TestBias(t *testing.T) {
 	})
 }
 
+// TestOneSampleIsEnoughToRemember lets the followed source jump while the only other one has a single sample, whose
+// interval has grown wide since: the sample itself was where the followed source was.
+func TestOneSampleIsEnoughToRemember(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		s := newStage(DefaultConfig(), noon, "ptp:eth0", "ntp:a")
+		s.estimate(0, func(e *sources.Estimate) { e.Bound, e.OffsetSD, e.Jitter = time.Microsecond, 20, 50 })
+		s.estimate(1, func(e *sources.Estimate) { e.Samples, e.LastSample, e.Bound = 1, noon, 20*time.Millisecond })
+		only := sources.Sample{Source: "ntp:a", At: noon, Delay: sources.Some(200 * time.Microsecond)}
+		tick := func() {
+			s.in.Now = s.in.Now.Add(time.Second)
+			s.estimate(0, func(e *sources.Estimate) { e.At, e.LastSample, e.Samples = s.in.Now, s.in.Now, e.Samples+1 })
+			s.d = s.arb.Step(s.in)
+		}
+		if heard {
+			s.in.Candidates[1].Newest = sources.Some(only)
+		}
+		for range 8 {
+			tick()
+		}
+		s.estimate(0, func(e *sources.Estimate) { e.Track, e.Offset = e.Track+1, 5*time.Millisecond })
+		tick()
+		if got := s.d.Verdicts[0].State == Falseticker; got != heard {
+			t.Errorf("one sample heard: %v; %+v", heard, s.d.Verdicts)
+		}
+	}
+}
+
 func TestWitnessSwitchedOffAndTrust(t *testing.T) {
 	jump := func(cfg Config, trust bool) State {
 		s := newStage(cfg, noon, "ptp:eth0", "ntp:a", "ntp:b")

@@ -16,6 +16,7 @@ var (
 	eventNames = []string{
 		ModeChanged: "mode-changed", SelectionChanged: "selection-changed", SourceStateChanged: "source-state-changed",
 		FaultRaised: "fault-raised", FaultCleared: "fault-cleared", StepOrdered: "step-ordered", StepRefused: "step-refused",
+		LimitViolated: "limit-violated", LimitMet: "limit-met",
 	}
 	answerNames = []string{KeepIncumbent: "keep", BetterBound: "better-bound", HoldOver: "holdover"}
 )

@@ -325,21 +325,3 @@ func FuzzStep(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkStep64(b *testing.B) {
-	liars := make([]liar, 64)
-	for i := range liars {
-		liars[i] = liar{bound: time.Duration(100+i) * time.Microsecond, bias: time.Duration(i) * time.Microsecond, track: 1, ptp: i%4 == 0}
-	}
-	inputs := make([]Input, 600)
-	for second := range inputs {
-		inputs[second] = moment(second, 0, liars)
-	}
-	a := New(DefaultConfig())
-	i := 0
-	b.ReportAllocs()
-	for b.Loop() {
-		a.Step(inputs[i%len(inputs)])
-		i++
-	}
-}

@@ -30,15 +30,14 @@ func better(v, w *view) int {
 // advertises of itself: a hint that decides between equals and never against a measurement.
 func score(v *view) float64 {
 	measured := v.bound.Seconds() + v.est.Jitter.Seconds()
-	report, ok := v.Report.Get()
-	if !ok {
+	if v.report == nil {
 		return measured * 1.1
 	}
-	return measured * (1 + 0.1*doubt(v.Kind, report.Quality))
+	return measured * (1 + 0.1*doubt(v.Kind, &v.report.Quality))
 }
 
 // doubt rates the advertised quality from 0, the best, to 1.
-func doubt(kind sources.Kind, q sources.Quality) float64 {
+func doubt(kind sources.Kind, q *sources.Quality) float64 {
 	if kind == sources.PTP {
 		steps := min(float64(q.StepsRemoved.Or(255)), 100) / 100
 		return 0.8*classDoubt(q.ClockClass.Or(248)) + 0.2*steps

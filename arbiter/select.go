@@ -22,6 +22,7 @@ const (
 	RuleHardLoss     = "hard-loss"      // the followed source was lost: the next is taken at once
 	RuleDegradation  = "degradation"    // the followed source has worsened for long enough
 	RuleImprovement  = "improvement"    // another was better for long enough
+	RuleReturned     = "returned"       // the source that an earlier run followed is heard again
 	RuleAgreement    = "step-agreement" // a step is needed and others have yet to agree
 	RulePanic        = "panic"          // the error is larger than will be corrected
 )
@@ -137,10 +138,17 @@ func (a *Arbiter) defend(r *round, incumbent *view) {
 	}
 	since := a.timers.beaten.Or(r.in.Now)
 	a.timers.beaten = sources.Some(since)
-	rule, hold := a.holdFor(r.in.Now, best, incumbent)
+	rule, hold := a.holdFor(best, incumbent)
+	if a.returned(best, r.in.Now) {
+		rule, hold = RuleReturned, 0
+	}
 	why := fmt.Sprintf("%s scores %s, %s scores %s", best.ID, showScore(best.score), incumbent.ID, showScore(incumbent.score))
 	if best.Options.Prefer && !incumbent.Options.Prefer {
 		why = fmt.Sprintf("%s is preferred", best.ID)
+	}
+	if a.late(best, r.in.Now) {
+		r.take(best, RuleImprovement, why+"; it settled after the choice at the start")
+		return
 	}
 	if held := age(r.in.Now, since); held < hold {
 		left := show(hold - held)
@@ -148,12 +156,7 @@ func (a *Arbiter) defend(r *round, incumbent *view) {
 		r.change = fmt.Sprintf("%s is selected in %v if it stays better", best.ID, left)
 		return
 	}
-	if hold > 0 {
-		why += fmt.Sprintf(", for %v", hold)
-	} else {
-		why += "; it settled after the choice at the start"
-	}
-	r.take(best, rule, why)
+	r.take(best, rule, fmt.Sprintf("%s, for %v", why, hold))
 }
 
 // beats reports whether the challenger is better by more than the hysteresis, or preferred.
@@ -167,13 +170,16 @@ func (a *Arbiter) beats(challenger, incumbent *view) bool {
 	return challenger.score*max(1, a.cfg.Hysteresis) < incumbent.score
 }
 
+// late reports whether the source came late to the start: who settled first was taken, and one that settles
+// within ImprovementHold after that was not there to be chosen, and need not wait.
+func (a *Arbiter) late(v *view, now timescale.Instant) bool {
+	first, ok := a.follow.first.Get()
+	return ok && age(now, first) < a.cfg.ImprovementHold && v.rec.settled.Or(first) > first
+}
+
 // holdFor tells a worsened incumbent from an improved challenger: the incumbent has degraded when its
-// own score is worse than its best by the hysteresis. At the start, whoever settled first was taken: one that
-// settled after that was not there to be chosen, and need not wait.
-func (a *Arbiter) holdFor(now timescale.Instant, challenger, incumbent *view) (string, time.Duration) {
-	if first, ok := a.follow.first.Get(); ok && age(now, first) < a.cfg.ImprovementHold && challenger.rec.settled.Or(first) > first {
-		return RuleImprovement, 0
-	}
+// own score is worse than its best by the hysteresis.
+func (a *Arbiter) holdFor(challenger, incumbent *view) (string, time.Duration) {
 	if challenger.Options.Prefer == incumbent.Options.Prefer && incumbent.score > a.timers.best*max(1, a.cfg.Hysteresis) {
 		return RuleDegradation, a.cfg.DegradationHold
 	}

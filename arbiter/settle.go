@@ -23,7 +23,7 @@ const (
 // settle makes every believed source Settling or Selectable. A source that was out, that lied, or
 // that jumped against L needs new samples before it may be followed; while it settles it votes.
 func (a *Arbiter) settle(r *round) {
-	event, agreeing := a.localEvent(r), r.vote.String()
+	event, agreeing := a.localEvent(r), a.agreeing(r.vote)
 	for i := range r.views {
 		v := &r.views[i]
 		if v.duplicate {
@@ -42,10 +42,32 @@ func (a *Arbiter) settle(r *round) {
 			v.fail(Settling, fmt.Sprintf("%d of %d samples since it %s", max(0, have), need, v.rec.began()))
 			continue
 		}
-		v.rec.believed, v.rec.jumped = true, false
+		v.rec.believed, v.rec.jumped, v.rec.continues = true, false, false
 		v.rec.settled = sources.Some(v.rec.settled.Or(r.in.Now))
-		v.state, v.reason = Selectable, interval(v)+", agrees with "+agreeing
+		v.state, v.reason = Selectable, v.rec.sound.say(v, agreeing)
 	}
+}
+
+// agreeing shows the vote in words, which are kept while it is the same.
+func (a *Arbiter) agreeing(n vote) string {
+	if n.lo, n.hi = 0, 0; a.voted.text == "" || n != a.voted.vote {
+		a.voted.vote, a.voted.text = n, n.String()
+	}
+	return a.voted.text
+}
+
+// sentence is why a source may be selected. Of many sources at every tick it is the same as before, and kept.
+type sentence struct {
+	offset, bound  time.Duration
+	agreeing, text string
+}
+
+func (s *sentence) say(v *view, agreeing string) string {
+	offset, bound := show(v.offset), show(v.bound)
+	if s.text == "" || offset != s.offset || bound != s.bound || agreeing != s.agreeing {
+		*s = sentence{offset, bound, agreeing, interval(v) + ", agrees with " + agreeing}
+	}
+	return s.text
 }
 
 // vouched reports whether settled sources, independent of v and of each other, stand behind all of its
@@ -86,14 +108,21 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 		rec.base, rec.vouched = 0, false
 	}
 	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
-		rec.jumped, rec.base, rec.vouched = true, v.est.Samples, false
+		rec.jumped, rec.continues, rec.base = true, false, v.est.Samples
+		rec.vouched = false
 	}
-	rec.track = v.est.Track
+	rec.track, rec.before = v.est.Track, v.est
 	if v.state != 0 && v.state <= Stale && rec.losses > 0 {
 		rec.lastLoss = r.in.Now // it still flaps, selected or not
 	}
 	if v.state != 0 && v.state <= Stale || v.state == Falseticker && r.vote.majority() {
-		rec.base, rec.vouched = v.est.Samples, false
+		rec.vouched = false
+	}
+	switch {
+	case v.state == Falseticker && r.vote.majority():
+		rec.base, rec.continues = v.est.Samples, false
+	case v.state != 0 && v.state <= Stale:
+		rec.base = a.lostFrom(rec, v.est, r.in.Now)
 	}
 }
 

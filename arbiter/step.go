@@ -127,8 +127,8 @@ func (v *view) independence() string {
 	if v.Options.Independence != "" {
 		return "shared " + v.Options.Independence
 	}
-	if report, ok := v.Report.Get(); ok && v.Kind == sources.PTP && report.Quality.Reference != "" {
-		return "grandmaster " + report.Quality.Reference
+	if v.report != nil && v.Kind == sources.PTP && v.report.Quality.Reference != "" {
+		return "grandmaster " + v.report.Quality.Reference
 	}
 	return "source " + string(v.ID)
 }

@@ -86,7 +86,7 @@ func TestIntersection(t *testing.T) {
 			for _, iv := range tt.in {
 				views = append(views, view{Candidate: &Candidate{Options: Options{Trust: iv.trust}}, offset: (iv.lo + iv.hi) * 50, bound: (iv.hi - iv.lo) * 50})
 			}
-			n := count(views)
+			n := new(Arbiter).count(views)
 			if n.majority() != tt.majority {
 				t.Fatalf("majority %v: %+v", n.majority(), n)
 			}
@@ -130,7 +130,7 @@ func TestUTCMultiple(t *testing.T) {
 // TestAdvertisedQualityIsOnlyAHint: it decides between equals and never against a fifth of the bound.
 func TestAdvertisedQualityIsOnlyAHint(t *testing.T) {
 	make := func(kind sources.Kind, bound time.Duration, q sources.Quality) *view {
-		return &view{Candidate: &Candidate{Kind: kind, Report: sources.Some(sources.Report{Quality: q})}, bound: bound}
+		return &view{Candidate: &Candidate{Kind: kind}, report: &sources.Report{Quality: q}, bound: bound}
 	}
 	gps := sources.Quality{ClockClass: sources.Some[uint8](6), StepsRemoved: sources.Some[uint16](1)}
 	free := sources.Quality{ClockClass: sources.Some[uint8](248), StepsRemoved: sources.Some[uint16](1)}

@@ -30,7 +30,7 @@ func (a *Arbiter) running(r *round) []Timer {
 		list = append(list, Timer{Name: name, Source: id, Left: max(0, hold-age(r.in.Now, since))})
 	}
 	if since, ok := a.timers.beaten.Get(); ok && r.chosen != nil && len(r.ranked) > 0 && r.ranked[0] != r.chosen {
-		_, hold := a.holdFor(r.in.Now, r.ranked[0], r.chosen)
+		_, hold := a.holdFor(r.ranked[0], r.chosen)
 		add(TimerImprovement, r.ranked[0].ID, since, hold)
 	}
 	if since, ok := a.timers.degraded.Get(); ok && r.chosen != nil {

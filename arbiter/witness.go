@@ -35,6 +35,8 @@ type displacement struct {
 	since timescale.Instant
 	by    time.Duration
 	drift bool // it left slowly
+	// left is what remains of the movement by its own jumps: about 0 once it has jumped back.
+	left time.Duration
 }
 
 // observe moves the reckoning to now and compares each new sample with it.
@@ -52,9 +54,8 @@ func (a *Arbiter) observe(r *round) {
 
 // compare takes in a new sample that its own tracker believes.
 func (a *Arbiter) compare(v *view, now timescale.Instant) {
-	s, ok := v.Newest.Get()
-	c := &v.rec.compared
-	if !ok || s.At <= c.newest || s.At > now || v.est.Suspects > 0 || age(now, s.At) > maxSampleAge {
+	s, c := v.newest, &v.rec.compared
+	if s == nil || s.At <= c.newest || s.At > now || v.est.Suspects > 0 || age(now, s.At) > maxSampleAge {
 		return
 	}
 	c.newest = s.At
@@ -69,7 +70,7 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	c.count++
 	near := c.near(v.difference, math.Sqrt(expected))
 	c.fast.add(s.At, near, expected, recent)
-	if inUse := a.teacher == "" && a.bias(v, now) != 0; !a.doubt && !inUse {
+	if inUse := a.teacher == "" && c.learnt.Present() && a.bias(v, now) != 0; !a.doubt && !inUse {
 		c.slow.add(s.At, near, expected, usual)
 		// Of a teacher that is no better than its pupil only its own error would be learnt.
 		if better := v.bound/nearEqual > a.teacherBound; better && a.teacher != "" && a.teacher != v.ID {
@@ -192,9 +193,19 @@ func (a *Arbiter) hearReference(r *round) {
 	// By when the others have convinced, a drift has gone on: their mean is late.
 	a.model.shift(o.by, math.Hypot(o.sd, o.by/4))
 	a.model.taught = true
+	a.follow.moveBy(o.by)
 	for i := range r.views {
 		r.views[i].rec.compared.fast = average{}
 	}
+}
+
+// moveBy puts the last target right after the source that it came from has been found to have drifted, in case that
+// the clock has to hold over from it: its rate is as doubtful as such a drift makes it.
+func (f *following) moveBy(ns float64) {
+	by := nanoseconds(ns)
+	f.est.Offset = subtract(f.est.Offset, -by)
+	f.est.Bound = min(f.est.Bound+magnitude(by), maxMagnitude)
+	f.est.FreqSDPPB = math.Hypot(f.est.FreqSDPPB, ns/recent.Seconds())
 }
 
 // hearOne asks the others about one source that has moved against the reckoning.
@@ -271,23 +282,48 @@ func (a *Arbiter) otherRate(v *view, by time.Duration) bool {
 const rateSince = 30 * time.Second
 
 // contradicted reports whether the other sources can settle that a source jumped: several that have not
-// moved, or one whose interval does not even show it. One that contradicts it is a disagreement, which
-// has its own answer.
+// moved, or one whose interval does not even show it, or one with a single sample that fits the reckoning and not the
+// source. One that contradicts it is a disagreement, which has its own answer.
 func (a *Arbiter) contradicted(r *round, v *view) bool {
 	others, overlap := 0, false
 	for i := range r.views {
 		w := &r.views[i]
-		if w == v || !w.votes() || !w.rec.believed || w.rec.moved != nil || w.rec.jumped {
+		if w == v || !w.votes() || w.unsteady() {
 			continue
 		}
-		others++
-		overlap = magnitude(subtract(v.offset, w.offset)) <= v.bound+w.bound
+		if !w.rec.believed && a.remembers(w, v) {
+			return true
+		}
+		if w.rec.believed {
+			others++
+			overlap = magnitude(subtract(v.offset, w.offset)) <= v.bound+w.bound
+		}
 	}
 	return others > 1 || others == 1 && overlap
 }
 
+// remembers reports whether the newest sample of w, as far as it can be wrong, is where the reckoning was and not where v says
+// that it was: w itself may be too new to say where it is now.
+func (a *Arbiter) remembers(w, v *view) bool {
+	s := w.newest
+	if s == nil || w.est.Suspects > 0 || s.At > v.est.At || age(v.est.At, s.At) > maxSampleAge {
+		return false
+	}
+	t := w.est.Terms
+	reach := t.RootDelay + t.RootDispersion + t.ClockAccuracy + s.Delay.Or(0)/2 + s.Dispersion + sources.Confidence*nanoseconds(a.model.sd())
+	if s.Delay == sources.None[time.Duration]() {
+		reach += sources.Confidence * w.est.Jitter
+	}
+	fits := magnitude(subtract(s.Offset, a.model.offsetAt(s.At))) <= reach
+	then := v.est.Project(s.At)
+	return fits && magnitude(subtract(s.Offset, then.Offset)) > reach+then.Bound
+}
+
 func (a *Arbiter) displace(r *round, v *view, by time.Duration, drift bool) {
-	v.rec.moved = &displacement{since: r.in.Now, by: by, drift: drift}
+	v.rec.moved = &displacement{since: r.in.Now, by: by, drift: drift, left: by}
+	if own, ok := v.ownJump(r.in.Now); ok {
+		v.rec.moved.left = own
+	}
 	v.rec.compared.fast = average{}
 	a.doubt = true
 }
@@ -301,9 +337,12 @@ func (a *Arbiter) holdDisplaced(r *round) {
 		if m == nil || !v.has || v.duplicate {
 			continue
 		}
+		if own, ok := v.ownJump(r.in.Now); ok && m.since != r.in.Now {
+			m.left = subtract(m.left, -own)
+		}
 		now := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
 		held := age(r.in.Now, m.since)
-		if back := magnitude(now) <= a.returnLimit(v, m); back || held > a.cfg.Quarantine || !a.follow.has {
+		if back := a.isBack(v, m, now); back || held > a.cfg.Quarantine || !a.follow.has {
 			a.release(r, v, back)
 			continue
 		}
@@ -345,21 +384,29 @@ func (m *displacement) fault() string {
 	return FaultJump
 }
 
+// ownJump is by how much the source began this track away from the one before.
+func (v *view) ownJump(now timescale.Instant) (time.Duration, bool) {
+	if v.rec.track == 0 || v.rec.track == v.est.Track {
+		return 0, false
+	}
+	return subtract(v.est.Offset, v.rec.before.Project(now).Offset), true
+}
+
+// isBack reports whether a displaced source, which is now that far from the reckoning, is back: because the reckoning
+// is sure enough to tell where it was from where it went, or because it has jumped back by what it had jumped, which
+// the reckoning does not contradict. A reckoning that is not so sure wanders over to the source sooner or later.
+func (a *Arbiter) isBack(v *view, m *displacement, now time.Duration) bool {
+	sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
+	if returnSD*sd <= float64(magnitude(m.by))/2 {
+		return magnitude(now) <= a.returnLimit(v, m)
+	}
+	own := returnSD*float64(v.est.OffsetSD) + float64(movedFloor+min(magnitude(m.by)/returnShare, returnSlack))
+	return float64(magnitude(m.left)) <= own && float64(magnitude(now)) <= convictSD*sd+float64(movedFloor)
+}
+
 // returnLimit is how near to the reckoning a displaced source must be to be believed again.
 func (a *Arbiter) returnLimit(v *view, m *displacement) time.Duration {
 	sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
 	limit := nanoseconds(returnSD*sd) + movedFloor + min(magnitude(m.by)/returnShare, returnSlack)
 	return min(limit, magnitude(m.by)/2)
-}
-
-// bias is the learnt constant offset of a source, 0 where none is known: within what its path can hide,
-// and not older than configured.
-func (a *Arbiter) bias(v *view, now timescale.Instant) time.Duration {
-	c := &v.rec.compared
-	learnt, ok := c.learnt.Get()
-	if !a.cfg.LearnBias || !ok || !c.speaks() || age(now, learnt) > a.cfg.BiasMaxAge {
-		return 0
-	}
-	limit := v.est.Terms.PathAsymmetry + v.est.Terms.RootDelay + v.est.Terms.RootDispersion + v.est.Terms.ClockAccuracy
-	return max(-limit, min(limit, nanoseconds(c.slow.mean)))
 }

@@ -34,6 +34,8 @@ type TickInput struct {
 	TAIOffset sources.Optional[int]
 	// Synchronised is what the kernel tells every program; false lets its maxerror grow.
 	Synchronised bool
+	// Coast makes no correction: the clock keeps the target's rate, and the error that remains stays.
+	Coast bool
 	// Hold writes nothing: the report says what would have been done.
 	Hold bool
 }
@@ -208,7 +210,7 @@ func (d *Discipline) Release() error {
 
 // servoInput projects the target to the instant of the reading.
 func servoInput(r Reading, in TickInput) servo.Input {
-	out := servo.Input{At: r.At, System: r.Offset, Window: r.Window, FreqPPB: r.FreqPPB, Step: in.Step.Or(0)}
+	out := servo.Input{At: r.At, System: r.Offset, Window: r.Window, FreqPPB: r.FreqPPB, Step: in.Step.Or(0), Coast: in.Coast}
 	if target, ok := in.Target.Get(); ok {
 		out.Target = sources.Some(project(target, r.At))
 	}

@@ -36,6 +36,31 @@ type Host struct {
 // NewHost anchors L so that it equals CLOCK_REALTIME now. The error is the kernel's refusal to
 // read one of the clocks.
 func NewHost() (*Host, error) {
+	if err := readable(); err != nil {
+		return nil, err
+	}
+	h := newHost(gettime(unix.CLOCK_MONOTONIC_RAW), gettime(unix.CLOCK_REALTIME))
+	h.siblings = hostSiblings()
+	return h, nil
+}
+
+// ContinueHost is NewHost with the anchor of an earlier run since the same boot: its instants are those of
+// this L too.
+func ContinueHost(anchor time.Duration) (*Host, error) {
+	h, err := NewHost()
+	if err != nil {
+		return nil, err
+	}
+	h.anchor, h.track = int64(anchor), timescale.NewTrack(trackCapacity, trackReach)
+	h.Observe()
+	return h, nil
+}
+
+// Anchor is L - CLOCK_MONOTONIC_RAW.
+func (h *Host) Anchor() time.Duration { return time.Duration(h.anchor) }
+
+// readable reports the kernel's refusal to read one of the clocks.
+func readable() error {
 	for _, c := range []struct {
 		id   int32
 		name string
@@ -45,12 +70,10 @@ func NewHost() (*Host, error) {
 	} {
 		var ts unix.Timespec
 		if err := unix.ClockGettime(c.id, &ts); err != nil {
-			return nil, fmt.Errorf("read %s: %w", c.name, err)
+			return fmt.Errorf("read %s: %w", c.name, err)
 		}
 	}
-	h := newHost(gettime(unix.CLOCK_MONOTONIC_RAW), gettime(unix.CLOCK_REALTIME))
-	h.siblings = hostSiblings()
-	return h, nil
+	return nil
 }
 
 // newHost is NewHost over any two clocks.

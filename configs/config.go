@@ -32,6 +32,10 @@ type Clock struct {
 	// ForeignQuiet is how long nobody else must have touched the clock for attempts to be forgotten
 	// and for a hold to end.
 	ForeignQuiet Duration `toml:"foreign_quiet"`
+	// Trace names the process that writes to the clock, with BPF.
+	Trace bool `toml:"trace"`
+	// Enforce has the kernel refuse the clock to others, with the BPF LSM.
+	Enforce bool `toml:"enforce"`
 	// Step is the policy for steps.
 	Step Step `toml:"step"`
 	// Virtual holds for the driver "virtual" alone.
@@ -103,9 +107,14 @@ type Arbiter struct {
 	BiasMaxAge Duration `toml:"bias_max_age"`
 	// Combine: sources that are nearly equal are followed together.
 	Combine bool `toml:"combine"`
+	// Limits of the clock's error bound, ascending: status tells how long each would hold without a
+	// source, the journal when one is violated and met again.
+	Limits []Duration `toml:"limits"`
 	// NotBefore and NotAfter are the days between which a source's time must be. Empty: no limit.
 	NotBefore string `toml:"not_before"`
 	NotAfter  string `toml:"not_after"`
+	// LeapTable is the host's leap-seconds.list: a path, "auto" (where tzdata puts it) or "none".
+	LeapTable string `toml:"leap_table"`
 }
 
 // Select holds the per-source selection options that every source has (chrony's words).

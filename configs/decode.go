@@ -104,8 +104,15 @@ func (d decoder) missing(into reflect.Value, key, rule string) {
 	}
 }
 
+// setDefault stores the default of a rule; that of an array is none of its elements'.
 func (d decoder) setDefault(into reflect.Value, rule string) {
-	if def := d.rules[rule].Default; def != nil {
+	def := d.rules[rule].Default
+	elements, list := def.([]any)
+	switch {
+	case list && into.Kind() == reflect.Slice:
+		d.strings(into, elements, rule, rule)
+	case list, def == nil:
+	default:
 		if err := d.scalar(into, def); err != nil {
 			panic(fmt.Sprintf("default of %s: %v", rule, err))
 		}

@@ -57,6 +57,8 @@ func isDate(s string) bool {
 	return err == nil || s == ""
 }
 
+func isLeapTable(s string) bool { return s == "auto" || s == "none" || isPath(s) }
+
 // isHost accepts an IP address, with a zone that is an interface name, or a host name (RFC 1123
 // 2.1, and "_" as seen in the wild).
 func isHost(s string) bool {

@@ -179,7 +179,7 @@ func TestSchemaAllowsItsOwnDefaults(t *testing.T) {
 			case f.value.Kind() == reflect.Slice && f.value.Type().Elem().Kind() == reflect.Struct:
 				visit(reflect.New(f.value.Type().Elem()).Elem(), key)
 			case d.rules[key].Default != nil:
-				d.checked(f.value, d.rules[key].Default, key, key)
+				d.value(f.value, d.rules[key].Default, key, key)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ type Rule struct {
 	// Key has no indices: "ntp.server.minpoll". A rule of an array or a table of strings holds for
 	// each of its values.
 	Key string
-	// Default is what TOML would have given: bool, int64, float64 or string. nil: none.
+	// Default is what TOML would have given: bool, int64, float64, string, or an array of them. nil: none.
 	Default any
 	// Limit is what is allowed. nil: anything of the type.
 	Limit Limit
@@ -123,6 +123,8 @@ func clockRules() []Rule {
 		{Key: "clock.foreign_write", Default: "defend", Limit: OneOf{"defend", "hold", "yield"}},
 		{Key: "clock.foreign_attempts", Default: int64(8), Limit: Ints{Min: 1, Max: 100, Unit: "attempts"}},
 		{Key: "clock.foreign_quiet", Default: "10m", Limit: Durations{Min: time.Second, Max: 24 * time.Hour}},
+		{Key: "clock.trace", Default: false},
+		{Key: "clock.enforce", Default: false},
 		{Key: "clock.step.threshold", Default: "1ms", Limit: Durations{Min: time.Microsecond, Max: time.Hour, Zero: "never step"}},
 		{Key: "clock.step.at_start", Default: true},
 		{Key: "clock.step.when_running", Default: false},
@@ -154,8 +156,10 @@ func arbiterRules() []Rule {
 		{Key: "arbiter.learn_bias", Default: true},
 		{Key: "arbiter.bias_max_age", Default: "24h", Limit: Durations{Min: time.Minute, Max: 8760 * time.Hour}},
 		{Key: "arbiter.combine", Default: true},
+		{Key: "arbiter.limits", Default: []any{"100us", "1ms", "50ms"}, Limit: Durations{Min: 100 * time.Nanosecond, Max: 16 * time.Second}},
 		{Key: "arbiter.not_before", Default: "2026-01-01", Limit: Form{`a date such as "2026-01-01", or "" for no limit`, isDate}},
 		{Key: "arbiter.not_after", Default: "2046-01-01", Limit: Form{`a date such as "2046-01-01", or "" for no limit`, isDate}},
+		{Key: "arbiter.leap_table", Default: "auto", Limit: Form{`"auto", "none", or an absolute path without spaces`, isLeapTable}},
 	}
 }
 

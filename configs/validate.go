@@ -141,6 +141,12 @@ func checkClockLimits(c *Config, r *report) {
 		r.contradiction("clock.step.when_running", "clock.step.threshold", "true",
 			`contradicts clock.step.threshold = "0s" (never step)`)
 	}
+	if d := c.Clock.Driver; c.Clock.Enforce && d != "kernel" {
+		r.contradiction("clock.enforce", "clock.driver", "true", fmt.Sprintf("contradicts clock.driver = %q, which owns no clock of this host", d))
+	}
+	if c.Clock.Trace && c.Clock.Driver == "virtual" {
+		r.contradiction("clock.trace", "clock.driver", "true", `contradicts clock.driver = "virtual": nobody else can write to that clock`)
+	}
 }
 
 func checkArbiterLimits(c *Config, r *report) {
@@ -149,10 +155,27 @@ func checkArbiterLimits(c *Config, r *report) {
 		"a clock could be locked and too bad for holdover at once, and the mode would flap")
 	ordered(r, "arbiter.lock_threshold", a.LockThreshold, "arbiter.max_distance", a.MaxDistance,
 		"the lock would be wider than the worst source")
+	checkLimits(a.Limits, r)
 	selects(c, func(key string, s Select) {
 		ordered(r, key+".floor", s.Floor, "arbiter.max_distance", a.MaxDistance,
 			"the source could never be selected")
 	})
+}
+
+// maxLimits bounds what each decision carries.
+const maxLimits = 16
+
+// checkLimits wants few limits, and each above the last.
+func checkLimits(limits []Duration, r *report) {
+	const key = "arbiter.limits"
+	if len(limits) > maxLimits {
+		r.add(key, "", fmt.Sprintf("%d limits, at most %d", len(limits), maxLimits), "")
+	}
+	for i := 1; i < len(limits); i++ {
+		if k := element(key, i); limits[i] <= limits[i-1] && !r.broken(k, element(key, i-1)) {
+			r.add(k, quoteValue(limits[i].String()), fmt.Sprintf("is not above the one before it, %q", limits[i-1]), "")
+		}
+	}
 }
 
 func checkProcessLimits(c *Config, r *report) {

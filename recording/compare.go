@@ -117,7 +117,7 @@ func Compare(r *Reader, other Other) (Comparison, error) {
 func (c *comparer) aside(e Entry) error {
 	switch {
 	case e.Keyframe != nil:
-		a, r, err := e.Keyframe.restore()
+		a, r, err := e.Keyframe.Restore()
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (c *comparer) aside(e Entry) error {
 		c.arbiter.Configure(c.other.Thresholds)
 		c.roster.Replan(c.other.Plan)
 		c.shift = 0
-	case (e.Update != nil || e.Expect != nil) && c.arbiter != nil:
+	case (e.Update != nil || e.Expect != nil || e.Table != nil) && c.arbiter != nil:
 		play(c.arbiter, c.roster, e)
 	}
 	return nil

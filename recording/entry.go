@@ -20,6 +20,7 @@ type Entry struct {
 	Update   *Update   `json:"update,omitempty"`
 	Order    *Order    `json:"order,omitempty"`
 	Expect   *Expect   `json:"expect,omitempty"`
+	Table    *Table    `json:"table,omitempty"`
 	Tick     *Tick     `json:"tick,omitempty"`
 	End      *End      `json:"end,omitempty"`
 }
@@ -76,6 +77,11 @@ type Expect struct {
 	Rate sources.Optional[sources.Rate] `json:"rate"`
 }
 
+// Table is the leap second table that the arbiter consults from now on.
+type Table struct {
+	Leaps arbiter.LeapTable `json:"leaps"`
+}
+
 // Tick is one arbitration.
 type Tick struct {
 	Number uint64 `json:"number"`
@@ -101,7 +107,7 @@ func (h Header) ID(number uint64) string { return fmt.Sprintf("%s-%d", h.Boot, n
 // members counts what an entry has; anything but 1 is no entry.
 func (e Entry) members() int {
 	n := 0
-	for _, there := range [...]bool{e.Header != nil, e.Keyframe != nil, e.Update != nil, e.Order != nil, e.Expect != nil, e.Tick != nil, e.End != nil} {
+	for _, there := range [...]bool{e.Header != nil, e.Keyframe != nil, e.Update != nil, e.Order != nil, e.Expect != nil, e.Table != nil, e.Tick != nil, e.End != nil} {
 		if there {
 			n++
 		}

@@ -121,6 +121,13 @@ func (r *Recorder) Expect(rate sources.Optional[sources.Rate]) {
 	}
 }
 
+// Table records the leap second table that is consulted from now on.
+func (r *Recorder) Table(t arbiter.LeapTable) {
+	if r != nil {
+		r.put(Entry{Table: &Table{Leaps: t}})
+	}
+}
+
 // Tick records a decision with its input; applied tells that the writer may act on it. Neither is
 // changed by anybody from now on.
 func (r *Recorder) Tick(in arbiter.Input, d arbiter.Decision, applied bool) {

@@ -21,6 +21,8 @@ func keep(t *testing.T, r *Recorder, seed uint64, n int) {
 			r.Update(e.Update.Now, e.Update.update())
 		case e.Order != nil:
 			r.Order(e.Order.Plan, e.Order.Thresholds)
+		case e.Table != nil:
+			r.Table(e.Table.Leaps)
 		case e.Tick != nil:
 			r.Tick(e.Tick.Input, *e.Tick.Decision, e.Tick.Applied)
 		}
@@ -146,6 +148,8 @@ func TestAFullQueueCostsEntriesAndNeverTheReplay(t *testing.T) {
 			r.Update(e.Update.Now, e.Update.update())
 		case e.Order != nil:
 			r.Order(e.Order.Plan, e.Order.Thresholds)
+		case e.Table != nil:
+			r.Table(e.Table.Leaps)
 		case e.Tick != nil:
 			r.Tick(e.Tick.Input, *e.Tick.Decision, true)
 		}

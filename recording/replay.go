@@ -107,7 +107,7 @@ func (p *Player) next(aside func(Entry) error) (Step, error) {
 }
 
 func (p *Player) restore(k *Keyframe) error {
-	a, r, err := k.restore()
+	a, r, err := k.Restore()
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,8 @@ func (p *Player) restore(k *Keyframe) error {
 	return nil
 }
 
-// restore returns the machines of a keyframe.
-func (k *Keyframe) restore() (*arbiter.Arbiter, *roster.Roster, error) {
+// Restore returns the machines of a keyframe.
+func (k *Keyframe) Restore() (*arbiter.Arbiter, *roster.Roster, error) {
 	if k.sum() != k.Sum {
 		return nil, nil, errors.New("a recorded state is damaged")
 	}
@@ -142,6 +142,8 @@ func play(a *arbiter.Arbiter, r *roster.Roster, e Entry) {
 		a.Configure(e.Order.Thresholds)
 	case e.Expect != nil:
 		r.Expect(e.Expect.Rate)
+	case e.Table != nil:
+		a.Consult(e.Table.Leaps)
 	}
 }
 

@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,9 +30,12 @@ func TestReplayRepeatsEveryDecisionBitForBit(t *testing.T) {
 		for _, kind := range kinds(t, file) {
 			changes[kind] = true
 		}
+		for _, name := range []string{arbiter.FaultLeap, arbiter.FaultTable} {
+			changes[name] = changes[name] || raised(t, file, name)
+		}
 	}
 	// A property over scenarios in which nothing happens would hold for nothing.
-	for _, kind := range []string{"mode-changed", "selection-changed", "fault-raised", "step-ordered", "steady"} {
+	for _, kind := range []string{"mode-changed", "selection-changed", "fault-raised", "step-ordered", "steady", arbiter.FaultLeap, arbiter.FaultTable} {
 		if !changes[kind] {
 			t.Errorf("no scenario has a decision of kind %s", kind)
 		}
@@ -47,6 +51,13 @@ func kinds(t *testing.T, file []byte) []string {
 		}
 	}
 	return out
+}
+
+func raised(t *testing.T, file []byte, fault string) bool {
+	t.Helper()
+	return slices.ContainsFunc(entries(t, open(t, file)), func(e Entry) bool {
+		return e.Tick != nil && e.Tick.Decision != nil && slices.ContainsFunc(e.Tick.Decision.Events, func(ev arbiter.Event) bool { return ev.To == fault })
+	})
 }
 
 func TestReplayNamesTheFirstDecisionThatDiffers(t *testing.T) {
@@ -81,7 +92,7 @@ func TestAStateRestoresToTheLastField(t *testing.T) {
 	s := newScenario(3, func(Entry) {})
 	s.run(500)
 	k := NewKeyframe(s.arbiter, s.roster, 0)
-	a, r, err := k.restore()
+	a, r, err := k.Restore()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ type scenario struct {
 	sink    func(Entry)
 	// before is called before every tick.
 	before func()
+	ticks  int
 }
 
 // mood is how a source behaves at present.
@@ -56,6 +57,11 @@ func newScenario(seed uint64, sink func(Entry)) *scenario {
 		system: -5 * time.Millisecond, moods: map[sources.ID]*mood{}, sink: sink, before: func() {},
 	}
 	s.roster, s.arbiter = roster.New(s.plan), arbiter.New(s.cfg)
+	var left []arbiter.Bias // what an earlier run left is part of the first state
+	for _, id := range s.ids() {
+		left = append(left, arbiter.Bias{ID: id, Offset: 50 * time.Microsecond, SD: 1000, Learnt: start})
+	}
+	s.arbiter.Inherit(left)
 	return s
 }
 
@@ -149,10 +155,22 @@ func (s *scenario) reload() {
 	s.arbiter.Configure(s.cfg)
 }
 
+// consult changes the leap second table: one that contradicts the sources, then one that has expired.
+func (s *scenario) consult() {
+	table := arbiter.LeapTable{Path: "/table", Expires: start.Add(time.Duration(s.ticks%300-100) * 24 * time.Hour), Seconds: []arbiter.LeapSecond{
+		{At: start.Add(-48 * time.Hour), TAI: 36 * time.Second},
+	}}
+	s.sink(Entry{Table: &Table{Leaps: table}})
+	s.arbiter.Consult(table)
+}
+
 func (s *scenario) tick() {
 	s.before()
 	if s.rng.IntN(400) == 0 {
 		s.reload()
+	}
+	if s.ticks++; s.ticks%150 == 0 {
+		s.consult()
 	}
 	in := s.roster.Input(s.at, s.system)
 	d := s.arbiter.Step(in)

@@ -137,7 +137,7 @@ func (n *news) is(d arbiter.Decision) bool {
 func KindOf(d arbiter.Decision) string {
 	for _, kind := range [...]arbiter.EventKind{
 		arbiter.StepOrdered, arbiter.StepRefused, arbiter.ModeChanged, arbiter.SelectionChanged,
-		arbiter.FaultRaised, arbiter.FaultCleared, arbiter.SourceStateChanged,
+		arbiter.FaultRaised, arbiter.FaultCleared, arbiter.LimitViolated, arbiter.LimitMet, arbiter.SourceStateChanged,
 	} {
 		if slices.ContainsFunc(d.Events, func(e arbiter.Event) bool { return e.Kind == kind }) {
 			return kind.String()

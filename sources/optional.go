@@ -22,6 +22,14 @@ func None[T comparable]() Optional[T] { return Optional[T]{} }
 // Get returns the value and whether it is present.
 func (o Optional[T]) Get() (T, bool) { return o.value, o.present }
 
+// Pointer returns the value where it is, nil where it is absent: for large values that are only read.
+func (o *Optional[T]) Pointer() *T {
+	if !o.present {
+		return nil
+	}
+	return &o.value
+}
+
 // Present reports whether there is a value.
 func (o Optional[T]) Present() bool { return o.present }
 

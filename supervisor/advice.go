@@ -56,7 +56,9 @@ func adviceOnHost(fault string) string {
 	case arbiter.FaultNoMajority:
 		return "The sources fall into camps and none has a majority. Find out with `clockarbiter status` which of them are right, and remove the others or mark the trustworthy ones with trust."
 	case arbiter.FaultLeap:
-		return "The sources announce different leap seconds. Compare with IERS Bulletin C, and mend or remove the ones that are wrong before the end of the month."
+		return "The sources, or the leap second table of this host, contradict each other on the leap second at the end of the month or on TAI - UTC. Most votes win, the table's breaks a tie. Compare with IERS Bulletin C, and mend or remove what is wrong before the end of the month."
+	case arbiter.FaultTable:
+		return "Update tzdata, or name a good leap-seconds.list in arbiter.leap_table. Until then the sources alone say whether there is a leap second."
 	case arbiter.FaultMajority:
 		return "Most sources moved at once against this host's oscillator. Look for what they share: one grandmaster, one GNSS antenna, one upstream server, one path."
 	case arbiter.FaultPaused:
@@ -104,6 +106,8 @@ func RuleMeaning(rule string) string {
 		return "the source that was followed has worsened for longer than arbiter.degradation_hold"
 	case arbiter.RuleImprovement:
 		return "another source has been better for longer than arbiter.improvement_hold"
+	case arbiter.RuleReturned:
+		return "the source that was followed before a restart is heard again, and is taken back at once"
 	case arbiter.RuleAgreement:
 		return "the clock has to be stepped, and other sources have yet to agree to it"
 	case arbiter.RulePanic:

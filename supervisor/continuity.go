@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"clockarbiter/arbiter"
+	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/state"
 )
@@ -18,6 +19,8 @@ import (
 const (
 	// saveEvery is how often the state is written.
 	saveEvery = time.Minute
+	// rememberEvery is how often what is to be saved is looked up: a clock interval or more.
+	rememberEvery = 4 * time.Second
 	// worthSavingPPB is the standard deviation of a rate above which a successor learns it as fast.
 	worthSavingPPB = 5_000
 	// expectFor is how long after the start new sources begin with the rate of the earlier run. Those
@@ -25,7 +28,8 @@ const (
 	expectFor = 5 * time.Minute
 )
 
-// continuity carries the rate of the oscillator from one run of the supervisor to the next.
+// continuity carries the rate of the oscillator and the sources' biases from one run of the supervisor to
+// the next.
 type continuity struct {
 	path   string
 	boot   string
@@ -41,34 +45,63 @@ func newContinuity(stateDir string, r recorder, log *slog.Logger) *continuity {
 	return &continuity{path: filepath.Join(stateDir, state.FileName), boot: state.Boot(), now: time.Now, record: r, log: log}
 }
 
-// load returns the rate that an earlier run left, absent where there is none that can be believed.
-func (c *continuity) load() sources.Optional[sources.Rate] {
+// inheritance is what an earlier run left in the state file.
+type inheritance struct {
+	rate   sources.Optional[sources.Rate]
+	biases []arbiter.Bias
+}
+
+// load returns what an earlier run left, as far as it can be believed.
+func (c *continuity) load() inheritance {
 	s, err := state.Load(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return sources.None[sources.Rate]()
+		return inheritance{}
 	}
 	if err != nil {
 		c.record.state(PriorityWarning, "State of the earlier run not used: "+err.Error())
-		return sources.None[sources.Rate]()
+		return inheritance{}
 	}
+	left := inheritance{biases: biasesOf(s)}
 	freq, sd, ok := s.Rate(c.now(), c.boot)
 	if !ok {
-		c.record.state(PriorityNotice, fmt.Sprintf("State of the earlier run not used: it was saved at %s", s.Saved.Format(time.RFC3339)))
-		return sources.None[sources.Rate]()
+		c.record.state(PriorityNotice, fmt.Sprintf("State of the earlier run: its rate is not used, it was saved at %s; biases of %d source(s)", s.Saved.Format(time.RFC3339), len(s.Biases)))
+		return left
 	}
-	c.record.state(PriorityInfo, fmt.Sprintf("State of the earlier run taken up: rate %+.3f ppm, good to %.3f ppm, saved at %s",
-		freq/1000, sd/1000, s.Saved.Format(time.RFC3339)))
-	return sources.Some(sources.Rate{FreqPPB: freq, SDPPB: sd})
+	c.record.state(PriorityInfo, fmt.Sprintf("State of the earlier run taken up: rate %+.3f ppm, good to %.3f ppm, biases of %d source(s), saved at %s",
+		freq/1000, sd/1000, len(s.Biases), s.Saved.Format(time.RFC3339)))
+	left.rate = sources.Some(sources.Rate{FreqPPB: freq, SDPPB: sd})
+	return left
 }
 
-// note keeps what a decision says of the oscillator. It is called by the loop and only swaps a pointer.
-func (c *continuity) note(d arbiter.Decision) {
+// biasesOf and keptBiases translate between the file and the arbiter.
+func biasesOf(s state.State) []arbiter.Bias {
+	var out []arbiter.Bias
+	for _, b := range s.Biases {
+		out = append(out, arbiter.Bias{ID: sources.ID(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: timescale.Instant(b.Learnt.UnixNano())})
+	}
+	return out
+}
+
+func keptBiases(list []arbiter.Bias) []state.Bias {
+	var out []state.Bias
+	for _, b := range list {
+		kept := state.Bias{ID: string(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: b.Learnt.Near().UTC()}
+		if kept.Check() == nil { // one that the file refuses must not cost the others
+			out = append(out, kept)
+		}
+	}
+	return out
+}
+
+// note keeps what a decision says of the oscillator, and the biases that are known with it. It is called by
+// the loop and only swaps a pointer.
+func (c *continuity) note(d arbiter.Decision, biases []arbiter.Bias) {
 	target, ok := d.Target.Get()
 	if !ok || d.Mode != arbiter.Locked || !(target.FreqSDPPB > 0 && target.FreqSDPPB < worthSavingPPB) {
 		return
 	}
 	utc := d.At.Near().Add(target.Offset)
-	c.newest.Store(&state.State{Saved: utc, Boot: c.boot, FreqPPB: target.FreqPPB, SDPPB: target.FreqSDPPB})
+	c.newest.Store(&state.State{Saved: utc, Boot: c.boot, FreqPPB: target.FreqPPB, SDPPB: target.FreqSDPPB, Biases: keptBiases(biases)})
 }
 
 // run saves at its pace and once more at the end of ctx.
@@ -109,22 +142,24 @@ func (r recorder) state(p Priority, message string) {
 	r.write(Entry{Message: message, Priority: p, ID: MessageState, Fields: map[string]string{"EVENT": "state", "REASON": message}})
 }
 
-// resume starts from the rate of an earlier run: sources begin with it, and the clock is held at it
-// until there is a target.
-func (l *loop) resume(rate sources.Optional[sources.Rate]) {
-	if r, ok := rate.Get(); ok {
-		l.roster.Expect(rate)
+// resume starts from what an earlier run left: sources begin with its rate and its biases, and the clock is
+// held at the rate until there is a target.
+func (l *loop) resume(left inheritance) {
+	l.arbiter.Inherit(left.biases)
+	if r, ok := left.rate.Get(); ok {
+		l.roster.Expect(left.rate)
 		l.discipline.Resume(r.FreqPPB)
 	}
 }
 
 // remember hands a decision on for the next run, and drops what the last one left when its time is over.
 func (l *loop) remember(d arbiter.Decision) {
-	if l.state.status.Ticks == uint64(expectFor/l.interval) {
+	ticks := l.state.status.Ticks
+	if ticks == uint64(expectFor/l.interval) {
 		l.tape.Expect(sources.None[sources.Rate]())
 		l.roster.Expect(sources.None[sources.Rate]())
 	}
-	if l.decided != nil {
-		l.decided(d)
+	if l.decided != nil && ticks%uint64(rememberEvery/l.interval) == 0 {
+		l.decided(d, l.arbiter.Biases(d.At))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"clockarbiter/arbiter"
 	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
+	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/state"
 )
@@ -111,7 +112,7 @@ func TestTheStateOfAnEarlierRunIsUsedOrSaysWhyNot(t *testing.T) {
 	r := newRig(t)
 	path := filepath.Join(t.TempDir(), "kept", "state")
 	memory := r.memory(path)
-	if memory.load().Present() || len(r.journal.entries) != 0 {
+	if memory.load().rate.Present() || len(r.journal.entries) != 0 {
 		t.Errorf("the first start finds something to say: %v", r.journal.entries)
 	}
 	good := state.State{Saved: r.at.Near(), Boot: "boot", FreqPPB: 10_000, SDPPB: 100}
@@ -130,17 +131,58 @@ func TestTheStateOfAnEarlierRunIsUsedOrSaysWhyNot(t *testing.T) {
 		{"a good one", func() {}, true, "rate +10.000 ppm, good to 0.100 ppm"},
 		{"nonsense", func() { _ = os.WriteFile(path, []byte("nonsense"), 0o600) }, false, "not a state file"},
 		{"writable by all", func() { _ = os.Chmod(path, 0o666) }, false, "can be written by others"},
-		{"of long ago", func() { s := good; s.Saved = s.Saved.AddDate(-1, 0, 0); save(s) }, false, "it was saved at"},
+		{"of long ago", func() { s := good; s.Saved = s.Saved.AddDate(-1, 0, 0); save(s) }, false, "its rate is not used, it was saved at"},
 	} {
 		save(good)
 		if err := os.Chmod(path, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		tc.spoil()
-		rate := memory.load()
+		rate := memory.load().rate
 		if got := r.journal.messages(MessageState); rate.Present() != tc.used || !strings.Contains(got[len(got)-1], tc.reason) {
 			t.Errorf("%s: used %v: %q; want %v, %q", tc.name, rate.Present(), got, tc.used, tc.reason)
 		}
+	}
+}
+
+func TestBiasesOutliveARestart(t *testing.T) {
+	const bias = 40 * time.Microsecond
+	ptp := sources.ID("ptp:veth0:0")
+	r := newRig(t)
+	memory := r.memory(filepath.Join(t.TempDir(), "state"))
+	r.decided = memory.note
+	for _, p := range r.plan.Sources {
+		if p.ID != ptp {
+			r.lie[p.ID] = bias // as a path does whose way there is longer than the way back
+		}
+	}
+	r.run(5 * time.Minute)
+	memory.save()
+	r.silent[ptp] = true
+	r.kill(time.Second, memory)
+	r.run(time.Minute)
+	if e := r.trueError().Abs(); e > bias/4 {
+		t.Errorf("a minute after the restart the clock is off by %v, the bias is %v", e, bias)
+	}
+	st, _ := r.snapshot()
+	for _, s := range st.Sources {
+		if s.ID != ptp && ((s.BiasNS.Or(0)-bias).Abs() > bias/4 || s.BiasAgeNS.Or(0) < 50*time.Second) {
+			t.Errorf("%s: bias %v of %v ago in status", s.ID, s.BiasNS, s.BiasAgeNS)
+		}
+	}
+	if got := r.journal.messages(MessageState); !contains(got, "biases of 3 source(s)") {
+		t.Errorf("journal %v", got)
+	}
+}
+
+func TestABiasThatTheFileRefusesCostsNoOther(t *testing.T) {
+	learnt := timescale.Instant(time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC).UnixNano())
+	got := keptBiases([]arbiter.Bias{
+		{ID: "ptp:a", Reference: "a\nb", Offset: 1, SD: 1, Learnt: learnt}, {ID: "ntp:b", Offset: time.Minute, SD: 1, Learnt: learnt},
+		{ID: "ntp:c", Offset: 1, SD: 1, Learnt: learnt},
+	})
+	if len(got) != 1 || got[0].ID != "ntp:c" {
+		t.Errorf("kept %+v", got)
 	}
 }
 
@@ -148,9 +190,9 @@ func TestOnlyAGoodRateIsSavedAndADiskThatIsFullIsNoMisfortune(t *testing.T) {
 	r := newRig(t)
 	path := filepath.Join(t.TempDir(), "state")
 	memory := r.memory(path)
-	memory.note(arbiter.Decision{Mode: arbiter.Locked})
-	memory.note(arbiter.Decision{Mode: arbiter.Holdover, Target: sources.Some(sources.Estimate{FreqSDPPB: 10})})
-	memory.note(arbiter.Decision{Mode: arbiter.Locked, Target: sources.Some(sources.Estimate{FreqSDPPB: 1e6})})
+	memory.note(arbiter.Decision{Mode: arbiter.Locked}, nil)
+	memory.note(arbiter.Decision{Mode: arbiter.Holdover, Target: sources.Some(sources.Estimate{FreqSDPPB: 10})}, nil)
+	memory.note(arbiter.Decision{Mode: arbiter.Locked, Target: sources.Some(sources.Estimate{FreqSDPPB: 1e6})}, nil)
 	memory.save()
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a rate that is worth nothing was saved")
@@ -158,14 +200,14 @@ func TestOnlyAGoodRateIsSavedAndADiskThatIsFullIsNoMisfortune(t *testing.T) {
 	good := arbiter.Decision{Mode: arbiter.Locked, At: r.at, Target: sources.Some(sources.Estimate{FreqPPB: 7, FreqSDPPB: 10})}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	memory.note(good)
+	memory.note(good, nil)
 	memory.run(ctx)
 	if s, err := state.Load(path); err != nil || s.FreqPPB != 7 {
 		t.Errorf("at the end: %+v, %v", s, err)
 	}
 	memory.path = "/proc/none/state"
 	for range 2 {
-		memory.note(good)
+		memory.note(good, nil)
 		memory.save()
 	}
 	if memory.failed == "" {
@@ -175,7 +217,7 @@ func TestOnlyAGoodRateIsSavedAndADiskThatIsFullIsNoMisfortune(t *testing.T) {
 
 func TestTheRateOfAnEarlierRunIsForgottenInTime(t *testing.T) {
 	r := newRig(t)
-	r.resume(sources.Some(sources.Rate{FreqPPB: 10_000, SDPPB: 100}))
+	r.resume(inheritance{rate: sources.Some(sources.Rate{FreqPPB: 10_000, SDPPB: 100})})
 	for _, p := range r.plan.Sources {
 		r.silent[p.ID] = true
 	}

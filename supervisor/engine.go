@@ -66,6 +66,8 @@ type engine struct {
 	// answered is when the engine itself last gave a sign of life, with the CPU time used until then.
 	answered time.Time
 	usage    usage
+	// deaf is how long since then this process did not run itself.
+	deaf time.Duration
 }
 
 // run keeps the engine going until ctx is done. A child that cannot be started as things are is

@@ -280,6 +280,33 @@ func TestAChildWithoutASignOfLifeIsRestartedInBoundedTime(t *testing.T) {
 	}
 }
 
+// A machine that stood still, or starved us, says nothing of the children.
+func TestAPauseOfOurOwnIsNoChildsSilence(t *testing.T) {
+	begin := time.Unix(1_700_000_000, 0)
+	running := process.State{Phase: process.PhaseRunning, PID: os.Getpid(), Since: begin}
+	for _, tc := range []struct {
+		name  string
+		looks []time.Duration
+		want  bool
+	}{
+		{"looked at in time", []time.Duration{1, 1, 1, 1}, true},
+		{"a little late each time", []time.Duration{1, 1, 2, 1}, true},
+		{"paused for a minute", []time.Duration{1, 60, 1}, false},
+		{"paused, and then silent all the same", []time.Duration{1, 60, 1, 1, 1}, true},
+	} {
+		e := &engine{answered: begin, process: configs.Process{SampleTimeout: configs.Duration(3500 * time.Millisecond)}}
+		now, complained := begin, false
+		for _, s := range tc.looks {
+			now = now.Add(s * time.Second)
+			e.excuse(s * time.Second)
+			complained = complained || e.complaint(now, running, 0) != ""
+		}
+		if complained != tc.want {
+			t.Errorf("%s: complained %v", tc.name, complained)
+		}
+	}
+}
+
 func TestAChildThatLeaksMeetsItsLimit(t *testing.T) {
 	h := newHarbour(t)
 	// tail keeps what it reads until a line ends, and none ever does.

@@ -29,6 +29,10 @@ const (
 	MessageForeignWrite     MessageID = "4f797c0384e542ffb16233c41ef8c0c5"
 	MessageOwnership        MessageID = "5d3c0f8a7be94b0f9c4b5c1c6a2f8e11"
 	MessageRivals           MessageID = "c1b0a4a5e7f24d6a8f0d8a64f3a90b27"
+	MessageCall             MessageID = "0d8e2f6c51b94d02a3f7c85e16d9b4a0"
+	MessageRefused          MessageID = "b26f1a9d70e84c3fb5d3e9a8074c61f2"
+	MessageTracing          MessageID = "7c94e05b3fd14a6e8b21d6f0a95c3e78"
+	MessageEnforcing        MessageID = "e51a7d3c88f6404f9d06b4c2e7f3a915"
 	MessageKernelMove       MessageID = "8e6f2f0f4c7a4e0b9a3a5d8f0c1b7d43"
 	MessageNotRecorded      MessageID = "5d1b9a6de30f4f3f9c52c1ad7c0be8e4"
 	MessageWriterError      MessageID = "f72e802725d045b983e68d57bbb314dd"
@@ -36,6 +40,9 @@ const (
 	MessageReloadRefused    MessageID = "c0f6ba3ce7f34fd3b93bb8cf3b1a6d37"
 	MessageReplanned        MessageID = "5d9a30f2c7c34f19b1b7e9a1f1d20c58"
 	MessageState            MessageID = "a3c1d8b6e0524f7f9d1c3de0b6a8b4f2"
+	MessageLimitViolated    MessageID = "94e3c2f07d5b4a6c8f1e6b0a2d7c3951"
+	MessageLimitMet         MessageID = "c7a90d4e1b6843f2a5d8e2f3907b64dc"
+	MessageLeapTable        MessageID = "2b7d5c0fe3a94b1c9a6e84d27f01c5ab"
 )
 
 // Priority is a syslog severity, as the journal counts them.

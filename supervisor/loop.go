@@ -31,6 +31,7 @@ type loop struct {
 	updates <-chan sources.Update
 	events  <-chan process.Event
 	orders  <-chan order
+	tableC  <-chan arbiter.LeapTable
 	// virtual is CLOCK_REALTIME - the steered clock, for driver virtual; nil otherwise.
 	virtual func(timescale.Instant, time.Duration) sources.Optional[time.Duration]
 	// children describes the children; it must not block.
@@ -39,8 +40,10 @@ type loop struct {
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
 	own      ownership
-	// decided is told each decision, for the next run; it must not block. Nil: nobody is.
-	decided func(arbiter.Decision)
+	// decided is told a decision every rememberEvery, with the known biases, for the next run; it must not block. Nil: nobody is.
+	decided func(arbiter.Decision, []arbiter.Bias)
+	// checkpoints are left for a successor; nil: none.
+	checkpoints *checkpoints
 
 	state loopState
 }
@@ -48,11 +51,13 @@ type loop struct {
 // loopState is what status tells beyond the newest decision.
 type loopState struct {
 	status LoopStatus
+	table  arbiter.LeapTable
 	clock  ClockStatus
 	since  time.Time
 	key    string // of the decision in force
 	id     string
 	next   time.Time // when the next tick is due
+	late   lateness
 }
 
 // run ticks until ctx is done.
@@ -70,14 +75,20 @@ func (l *loop) run(ctx context.Context) {
 			l.record.child(ev)
 		case o := <-l.orders:
 			l.adopt(o)
+		case t := <-l.tableC:
+			l.consult(t)
 		case r := <-l.own.rivalC:
 			l.own.found(l.now(), r)
+		case c := <-l.own.callers.callC:
+			l.own.called(l.now(), c)
 		case <-l.own.setC:
 			if _, err := l.guard(); err != nil {
 				l.writerFailed(err)
 			}
 		case at := <-ticker.C:
+			begin := time.Now()
 			l.tick(at)
+			l.state.status.WorstTickNS = max(l.state.status.WorstTickNS, time.Since(begin))
 		}
 	}
 }
@@ -129,7 +140,16 @@ func (l *loop) tick(at time.Time) {
 	}
 	l.note(decision, report)
 	l.remember(decision)
+	l.checkpoints.note(l, decision, report)
 	l.publish(in, decision, report)
+}
+
+// health is what the loop has seen of itself.
+func (l *loop) health() LoopStatus {
+	s, h := l.state.status, &l.state.late
+	s.PeriodNS = l.interval
+	s.LatenessP50NS, s.LatenessP99NS, s.LatenessP999NS = h.quantile(0.5), h.quantile(0.99), h.quantile(0.999)
+	return s
 }
 
 // keepTime watches the loop's own period.
@@ -139,6 +159,7 @@ func (l *loop) keepTime(at time.Time) {
 	if !l.state.next.IsZero() {
 		late := time.Since(l.state.next)
 		s.WorstLatenessNS = max(s.WorstLatenessNS, late)
+		l.state.late.add(late)
 		if late > l.interval {
 			s.LateTicks++
 		}
@@ -152,6 +173,7 @@ func (l *loop) command(d arbiter.Decision) clock.TickInput {
 		Target: d.Target, Step: d.Step, Bound: d.Bound.Or(0),
 		Synchronised: d.Mode == arbiter.Locked || d.Mode == arbiter.Holdover,
 		Leap:         d.Leap,
+		Coast:        d.Hold,
 		TAIOffset:    taiOffset(d),
 	}
 }

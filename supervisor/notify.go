@@ -36,7 +36,7 @@ const statusEvery = 5 * time.Second
 // readiness tells the service manager what is true: ready when the control loop has decided once,
 // alive as long as it ticks.
 type readiness struct {
-	notify   func(state string)
+	notify   func(state string) bool
 	ready    bool
 	lastSent time.Time
 	lastMode string
@@ -46,14 +46,13 @@ type readiness struct {
 func (r *readiness) tick(st Status) {
 	state := "WATCHDOG=1"
 	if !r.ready {
-		r.ready = true
 		state += "\nREADY=1"
 	}
 	if st.Mode != r.lastMode || st.At.Sub(r.lastSent) >= statusEvery {
 		r.lastMode, r.lastSent = st.Mode, st.At
 		state += "\nSTATUS=" + st.line()
 	}
-	r.notify(state)
+	r.ready = r.notify(state) || r.ready
 }
 
 // line is the status in one line.

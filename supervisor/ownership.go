@@ -15,6 +15,7 @@ import (
 	"clockarbiter/configs"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/rivals"
+	"clockarbiter/supervisor/tracer"
 )
 
 const (
@@ -46,12 +47,14 @@ type ownership struct {
 	known    bool // whether the newest scan was complete
 	count    int
 	newest   sources.Optional[clock.Intrusion]
+	callers  callers
 }
 
-// pendingEntry waits for the suspects.
+// pendingEntry waits for the suspects, and the intrusion that it is about for its caller.
 type pendingEntry struct {
-	entry Entry
-	since timescale.Instant
+	entry     Entry
+	since     timescale.Instant
+	intrusion sources.Optional[clock.Intrusion]
 }
 
 // OwnershipStatus is how the clock's owner stands to others who write to it.
@@ -70,6 +73,10 @@ type OwnershipStatus struct {
 	LastAt     sources.Optional[time.Time] `json:"last_at"`
 	Suspects   []rivals.Suspect            `json:"suspects"`
 	Writing    bool                        `json:"writing"`
+	// Tracer is what was observed of the programs in the kernel, null where none are wanted; Callers are
+	// the processes that they saw, the newest first.
+	Tracer  sources.Optional[tracer.State] `json:"tracer"`
+	Callers []CallerStatus                 `json:"callers"`
 }
 
 func newOwnership(c configs.Clock, r recorder, k clock.Kernel) ownership {
@@ -81,6 +88,10 @@ func newOwnership(c configs.Clock, r recorder, k clock.Kernel) ownership {
 // own starts what ownership needs beside the control loop.
 func (s *Supervisor) own(ctx context.Context, services *sync.WaitGroup, o *ownership) {
 	services.Go(func() { o.lookout.Run(ctx) })
+	if t := newTracer(s.cfg.Clock); t != nil {
+		o.callers.tracer, o.callers.callC = t, t.C
+		services.Go(func() { t.Run(ctx) })
+	}
 	if v, ok := o.kernel.(*clock.Virtual); ok && s.cfg.Clock.Virtual.Stranger != "" {
 		services.Go(func() { serveStranger(ctx, s.cfg.Clock.Virtual.Stranger, v.Stranger(), s.options.Log) })
 	}
@@ -109,6 +120,7 @@ func (l *loop) guard() (clock.Reading, error) {
 	if err != nil {
 		return reading, err
 	}
+	l.own.attend()
 	before := l.own.defence.stance
 	strangers := l.own.judge(reading.At, l.discipline.Intrusions())
 	for i := range strangers {
@@ -178,11 +190,11 @@ func (o *ownership) judge(now timescale.Instant, moves []clock.Intrusion) []cloc
 	changed := o.defence.intruded(now)
 	if was == defending {
 		for _, m := range strangers {
-			o.wait(now, foreignEntry(m, o.defence))
+			o.wait(now, foreignEntry(m, o.defence), sources.Some(m))
 		}
 	}
 	if changed {
-		o.wait(now, stanceEntry(o.defence, why(o.defence)))
+		o.wait(now, stanceEntry(o.defence, why(o.defence)), o.newest)
 	}
 	return strangers
 }
@@ -198,11 +210,11 @@ func why(d defence) string {
 }
 
 // wait keeps an entry until the suspects are known.
-func (o *ownership) wait(now timescale.Instant, e Entry) {
+func (o *ownership) wait(now timescale.Instant, e Entry, about sources.Optional[clock.Intrusion]) {
 	if len(o.pending) == maxPending {
 		o.flush(now, true)
 	}
-	o.pending = append(o.pending, pendingEntry{entry: e, since: now})
+	o.pending = append(o.pending, pendingEntry{entry: e, since: now, intrusion: about})
 }
 
 // found takes the lookout's result.
@@ -231,10 +243,25 @@ func suspicious(list []rivals.Suspect) []rivals.Suspect {
 func (o *ownership) flush(now timescale.Instant, all bool) {
 	n := 0
 	for n < len(o.pending) && (all || now.Sub(o.pending[n].since) > suspectsWait) {
-		o.record.write(accuse(o.pending[n].entry, o.suspects, o.known && all))
+		o.record.write(o.attribute(o.pending[n], o.known && all))
 		n++
 	}
 	o.pending = slices.Delete(o.pending, 0, n)
+}
+
+// attribute names in an entry who did it: the caller where it is known, else suspects.
+func (o *ownership) attribute(p pendingEntry, known bool) Entry {
+	m, ok := p.intrusion.Get()
+	if !ok {
+		return accuse(p.entry, o.suspects, known)
+	}
+	if found := o.callers.culprits(m); len(found) > 0 {
+		return convict(p.entry, found)
+	}
+	if why := o.callers.untraced(); why != "" {
+		p.entry.Message += "; " + why
+	}
+	return accuse(p.entry, o.suspects, known)
 }
 
 // permit takes from a decision what is not done while the clock is not ours to write.
@@ -272,6 +299,7 @@ func (o *ownership) status() OwnershipStatus {
 	if i, ok := o.newest.Get(); ok {
 		st.Last, st.LastAt = i.String(), sources.Some(i.When.Near())
 	}
+	st.Tracer, st.Callers = o.callers.status()
 	return st
 }
 

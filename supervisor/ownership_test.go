@@ -16,6 +16,7 @@ import (
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
+	"clockarbiter/sources"
 	"clockarbiter/supervisor/rivals"
 )
 
@@ -252,7 +253,7 @@ func TestEntriesDoNotWaitForEverForSuspects(t *testing.T) {
 		t.Errorf("entries %q", got)
 	}
 	for range 2 * maxPending {
-		r.own.wait(r.at, Entry{Fields: map[string]string{}})
+		r.own.wait(r.at, Entry{Fields: map[string]string{}}, sources.None[clock.Intrusion]())
 	}
 	if len(r.own.pending) > maxPending {
 		t.Errorf("%d entries wait", len(r.own.pending))

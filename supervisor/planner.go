@@ -41,11 +41,13 @@ type planner struct {
 	probe  func(context.Context, *configs.Config, Facts) Facts
 	fleet  *fleet
 	orderC chan<- order
+	// reread has the leap second table of a setting read again.
+	reread func(setting string)
 	// linkC says that a network interface has changed, reloadC that the configuration shall be read.
 	linkC   <-chan string
 	reloadC <-chan chan error
 	record  recorder
-	notify  func(string)
+	notify  func(string) bool
 	log     *slog.Logger
 }
 
@@ -133,6 +135,7 @@ func (p *planner) reload(ctx context.Context) error {
 	}
 	did := p.put(ctx, cfg, p.draw(ctx, cfg, p.stillKnown(cfg)))
 	p.fleet.retry()
+	p.reread(cfg.Arbiter.LeapTable)
 	p.record.reloaded(did)
 	return nil
 }

@@ -77,11 +77,12 @@ func newOffice(t *testing.T) *office {
 	plan := NewPlan(cfg, o.host())
 	orderC := make(chan order)
 	o.planner = &planner{
-		cfg: cfg, plan: plan, load: func() (*configs.Config, error) { return configs.Load(o.file) },
+		reread: func(string) {},
+		cfg:    cfg, plan: plan, load: func() (*configs.Config, error) { return configs.Load(o.file) },
 		probe: func(context.Context, *configs.Config, Facts) Facts { return o.host() },
 		fleet: h.fleet, orderC: orderC, linkC: o.linkC, reloadC: o.reloadC,
 		record: recorder{journal: o.journal, log: discard()}, log: discard(),
-		notify: func(s string) { o.mu.Lock(); defer o.mu.Unlock(); o.sent = append(o.sent, s) },
+		notify: func(s string) bool { o.mu.Lock(); defer o.mu.Unlock(); o.sent = append(o.sent, s); return true },
 	}
 	h.apply(h.ctx, cfg, plan)
 	go o.planner.run(h.ctx)

@@ -23,10 +23,15 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 		st.Sources = append(st.Sources, sourceStatus(l.roster.Sources()[i], in.Candidates[i], v, in))
 	}
 	st.Children = l.children()
-	st.Loop = l.state.status
+	st.Loop = l.health()
 	st.Newest = l.newest(in, d, r)
 	st.Recording = l.tape.Stats()
 	st.Ownership = l.own.status()
+	st.Leap = leapStatus(l.state.table, d)
+	st.Limits = make([]LimitStatus, 0, len(d.Limits))
+	for _, limit := range d.Limits {
+		st.Limits = append(st.Limits, LimitStatus{LimitNS: limit.Limit, Violated: limit.Violated, LeftNS: limit.Left})
+	}
 	l.latest.Store(&st)
 	l.ticked(st)
 }
@@ -80,7 +85,7 @@ func sourceStatus(known *roster.Source, c arbiter.Candidate, v arbiter.Verdict, 
 	s := SourceStatus{
 		ID: v.ID, Mark: string(v.State.Mark()), State: v.State.String(), Reason: v.Reason,
 		OffsetNS: v.Offset, BoundNS: v.Bound, Score: v.Score, Rejected: known.Rejected, Delay: known.Delay,
-		Quality: known.Tracker.Quality(),
+		Quality: known.Tracker.Quality(), BiasNS: v.Bias, BiasAgeNS: v.BiasAge,
 	}
 	if e, ok := c.Estimate.Get(); ok {
 		s.JitterNS, s.FreqPPB = sources.Some(e.Jitter), sources.Some(e.FreqPPB)

@@ -61,6 +61,10 @@ func kindOf(k arbiter.EventKind) (MessageID, Priority) {
 		return MessageStepped, PriorityWarning
 	case arbiter.StepRefused:
 		return MessageStepRefused, PriorityError
+	case arbiter.LimitViolated:
+		return MessageLimitViolated, PriorityWarning
+	case arbiter.LimitMet:
+		return MessageLimitMet, PriorityNotice
 	default:
 		return MessageSourceState, PriorityInfo
 	}
@@ -111,6 +115,10 @@ func Sentence(ev arbiter.Event) string {
 		s = "Fault " + ev.From + " is over" + of(ev.Source)
 	case arbiter.StepOrdered:
 		s = fmt.Sprintf("Stepping the clock by %s", amount(ev.Offset))
+	case arbiter.LimitViolated:
+		s = "Limit of " + ev.From + " violated"
+	case arbiter.LimitMet:
+		s = "Limit of " + ev.To + " met again"
 	case arbiter.StepRefused:
 		s = fmt.Sprintf("Not stepping the clock by %s", amount(ev.Offset))
 	default:

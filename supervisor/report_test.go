@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"clockarbiter/arbiter"
 	"clockarbiter/clock"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/process"
@@ -21,7 +22,7 @@ import (
 
 func TestReadyOnceAliveWithEachTickAndAStatusLineWhenItIsNews(t *testing.T) {
 	var sent []string
-	r := &readiness{notify: func(s string) { sent = append(sent, s) }}
+	r := &readiness{notify: func(s string) bool { sent = append(sent, s); return true }}
 	st := Status{Mode: "free-running", At: time.Unix(1000, 0)}
 	for _, step := range []struct {
 		mode  string
@@ -58,7 +59,7 @@ func TestNotifyWithoutAServiceManagerDoesNothing(t *testing.T) {
 	}
 	var text bytes.Buffer
 	s := &Supervisor{options: Options{Log: slog.New(slog.NewTextHandler(&text, nil)), Notify: SystemdNotify()}}
-	s.notify("READY=1\nSTATUS=x")
+	s.tell("READY=1\nSTATUS=x")
 	if !strings.Contains(text.String(), "service manager not notified") {
 		t.Errorf("log %q", text.String())
 	}
@@ -101,6 +102,7 @@ func TestEveryKindOfEntryHasFieldsAndAWordInTheCatalog(t *testing.T) {
 	r.write(stanceEntry(defence{stance: holding}, "a fight"))
 	r.kernelMove(clock.Intrusion{What: clock.LeapSecond, Evidence: "armed"})
 	r.rivals([]rivals.Suspect{{PID: 7, Name: "chronyd"}})
+	r.leapTable(arbiter.LeapTable{Path: "/x", Problem: "its hash does not match"})
 	r.writerError(errors.New("operation not permitted"))
 	r.started("started")
 	r.stopped("stopped")

@@ -28,6 +28,10 @@ func arbiterConfig(cfg *configs.Config) arbiter.Config {
 	}
 	c.Witness, c.Quarantine, c.Combine = a.Witness, a.Quarantine.Std(), a.Combine
 	c.LearnBias, c.BiasMaxAge = a.LearnBias, a.BiasMaxAge.Std()
+	c.Limits = nil
+	for _, limit := range a.Limits {
+		c.Limits = append(c.Limits, limit.Std())
+	}
 	c.NotBefore, c.NotAfter = day(a.NotBefore), day(a.NotAfter)
 	s := cfg.Clock.Step
 	c.Step.AgreementWait = s.AgreementWait.Std()

@@ -19,6 +19,7 @@ import (
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
 	"clockarbiter/sources"
+	"clockarbiter/supervisor/leapseconds"
 	"clockarbiter/supervisor/process"
 )
 
@@ -26,6 +27,8 @@ import (
 const (
 	updateQueue = 256
 	eventQueue  = 256
+	// noticeQueue is for the service manager: what it has not read in 4 s of ticks is out of date.
+	noticeQueue = 16
 )
 
 // Options are what the command line and the host give beside the configuration.
@@ -43,24 +46,30 @@ type Options struct {
 type Supervisor struct {
 	cfg     *configs.Config
 	options Options
+	// journal and notices are delivered in goroutines of their own.
+	journal *spooledJournal
+	notices *spool[string]
 	host    *clock.Host
 	record  recorder
 	reloadC chan chan error
+	// earlier is the run that this one continues; nil: none. noEarlier is the reason why not, if there is one.
+	earlier   *earlier
+	noEarlier string
 	// fit is whether CLOCK_REALTIME may be served to NTP clients.
 	fit atomic.Bool
 }
 
 // New prepares a supervisor; nothing runs and no clock is touched yet.
 func New(cfg *configs.Config, o Options) (*Supervisor, error) {
-	host, err := clock.NewHost()
-	if err != nil {
-		return nil, fmt.Errorf("start the local timescale: %w", err)
+	s := &Supervisor{cfg: cfg, options: o, reloadC: make(chan chan error)}
+	if err := s.newHost(); err != nil {
+		return nil, err
 	}
-	boot := strconv.FormatInt(int64(host.Now()/timescale.Instant(time.Millisecond)), 36)
-	return &Supervisor{
-		cfg: cfg, options: o, host: host, reloadC: make(chan chan error),
-		record: recorder{journal: o.Journal, log: o.Log, boot: boot},
-	}, nil
+	s.journal = newSpooledJournal(o.Journal, o.Log)
+	s.notices = newSpool(noticeQueue, s.tell)
+	boot := strconv.FormatInt(int64(s.host.Now()/timescale.Instant(time.Millisecond)), 36)
+	s.record = recorder{journal: s.journal, log: o.Log, boot: boot}
+	return s, nil
 }
 
 // Run supervises until ctx is done, then stops every child and returns nil. It returns an error when
@@ -71,6 +80,8 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 		return err
 	}
 	defer unlock()
+	defer s.journal.close()
+	defer s.notices.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -78,9 +89,11 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	engines, orderC := s.newFleet(updates, events), make(chan order)
 	l := s.newLoop(plan, engines, updates, events)
 	l.orders = orderC
+	table := leapseconds.NewWatcher(s.cfg.Arbiter.LeapTable)
+	l.tableC = table.C
 	kept := newContinuity(s.cfg.Paths.StateDir, s.record, s.options.Log)
 	l.decided = kept.note
-	l.resume(kept.load())
+	s.takeUp(l, kept)
 	var services sync.WaitGroup
 	serve := func(run func(context.Context) error) {
 		services.Go(func() {
@@ -98,18 +111,40 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	defer stopRecording()
 	services.Go(func() { l.run(ctx) })
 	services.Go(func() { kept.run(ctx) })
-	s.plan(ctx, &services, plan, engines, orderC)
+	services.Go(func() { table.Run(ctx) })
+	if l.checkpoints != nil {
+		services.Go(func() { l.checkpoints.run(ctx) })
+	}
+	s.plan(ctx, &services, plan, engines, orderC, table.Reread)
 
 	<-ctx.Done()
 	s.notify("STOPPING=1\nSTATUS=stopping the engines")
-	engines.wait()
-	services.Wait()
-	l.drain()
+	if s.bounded("engines and services", func() { engines.wait(); services.Wait() }) {
+		l.drain()
+	}
 	s.record.stopped("clockarbiter stopped: engines are gone, the clock keeps its last good frequency")
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil
+}
+
+// endTimeout bounds the end: the grace of a child, the KILL after it, and a system call that hangs are in it.
+// The unit allows 15 s.
+const endTimeout = 12 * time.Second
+
+// bounded waits for what has to end, and says so when it does not: this process ends all the same, and the
+// kernel takes the children with it.
+func (s *Supervisor) bounded(what string, wait func()) bool {
+	done := make(chan struct{})
+	go func() { defer close(done); wait() }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(endTimeout):
+		s.options.Log.Error("not everything has ended in time", "what", what, "limit_s", endTimeout.Seconds())
+		return false
+	}
 }
 
 // Reload reads the configuration again and puts what is new in it into force. Its error says what is
@@ -130,7 +165,7 @@ func (s *Supervisor) Reload(ctx context.Context) error {
 }
 
 // plan starts what keeps the plan in step with configuration and host.
-func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Plan, engines *fleet, orderC chan<- order) {
+func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Plan, engines *fleet, orderC chan<- order, reread func(string)) {
 	linkC := make(chan string, linkQueue)
 	load := s.options.Load
 	if load == nil {
@@ -138,7 +173,7 @@ func (s *Supervisor) plan(ctx context.Context, services *sync.WaitGroup, plan Pl
 	}
 	p := &planner{
 		cfg: s.cfg, plan: plan, load: load, probe: reprobe, fleet: engines, orderC: orderC,
-		linkC: linkC, reloadC: s.reloadC, record: s.record, notify: s.notify, log: s.options.Log,
+		reread: reread, linkC: linkC, reloadC: s.reloadC, record: s.record, notify: s.notify, log: s.options.Log,
 	}
 	services.Go(func() { watchLinks(ctx, linkC, s.options.Log) })
 	services.Go(func() { p.run(ctx) })
@@ -171,7 +206,7 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 			s.fit.Store(st.Clock.Synchronised && virtual == nil)
 			notifier.tick(st)
 		},
-		own: newOwnership(s.cfg.Clock, s.record, kernel),
+		own: newOwnership(s.cfg.Clock, s.record, kernel), checkpoints: s.newCheckpoints(kernel),
 	}
 }
 
@@ -180,13 +215,25 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 func (s *Supervisor) kernel() (clock.Kernel, func(timescale.Instant, time.Duration) sources.Optional[time.Duration]) {
 	switch s.cfg.Clock.Driver {
 	case "virtual":
-		v := s.cfg.Clock.Virtual
-		return clock.NewVirtual(s.host.Now, v.InitialOffset.Std(), v.FrequencyErrorPPM*1000), s.hostMinusSteered
+		return s.virtual(), s.hostMinusSteered
 	case "observe":
 		return clock.NewObserver(s.host), nil
 	default:
 		return clock.NewSystem(s.host), nil
 	}
+}
+
+// virtual is the simulated clock: the earlier run's goes on, as the kernel's does.
+func (s *Supervisor) virtual() *clock.Virtual {
+	v := s.cfg.Clock.Virtual
+	if s.earlier != nil && s.earlier.checkpoint.Virtual != nil {
+		was, err := clock.ContinueVirtual(s.host.Now, v.FrequencyErrorPPM*1000, *s.earlier.checkpoint.Virtual)
+		if err == nil {
+			return was
+		}
+		s.options.Log.Warn("the virtual clock starts anew", "error", err)
+	}
+	return clock.NewVirtual(s.host.Now, v.InitialOffset.Std(), v.FrequencyErrorPPM*1000)
 }
 
 // hostMinusSteered compares the virtual clock with CLOCK_REALTIME at one instant.
@@ -199,7 +246,10 @@ func (s *Supervisor) hostMinusSteered(at timescale.Instant, steered time.Duratio
 	return sources.Some(host - steered)
 }
 
-func (s *Supervisor) notify(state string) {
+// notify tells the service manager, and reports whether that was possible without waiting for it.
+func (s *Supervisor) notify(state string) bool { return s.notices.put(state) }
+
+func (s *Supervisor) tell(state string) {
 	if s.options.Notify == nil {
 		return
 	}

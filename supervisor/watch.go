@@ -59,12 +59,14 @@ func parseUsage(stat []byte) (usage, bool) {
 func (e *engine) watch(ctx context.Context, runner *process.Runner) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	stopped := 0
+	stopped, last := 0, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			e.excuse(now.Sub(last))
+			last = now
 			state := runner.State()
 			if u, ok := readUsage(state.PID); ok && state.Phase == process.PhaseRunning && u.stopped {
 				stopped++
@@ -77,6 +79,18 @@ func (e *engine) watch(ctx context.Context, runner *process.Runner) {
 			}
 		}
 	}
+}
+
+// excuse takes note of how long it was since the last look. What exceeds the usual is time in which this
+// process did not run, starved or paused with its whole machine, and heard nobody: no child's fault.
+func (e *engine) excuse(since time.Duration) {
+	late := since - watchEvery
+	if late < watchEvery/2 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.deaf += late
 }
 
 // complaint says why the child has to be restarted, "" where it need not. stopped counts how often in a
@@ -117,18 +131,19 @@ func (e *engine) noteAnswer(now time.Time) {
 	u, _ := readUsage(runner.State().PID) // none: it has just ended, and its successor starts at 0
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.answered, e.usage = now, u
+	e.answered, e.usage, e.deaf = now, u, 0
 }
 
-// silence is how long a running child has not answered.
+// silence is how long a running child has not answered although we listened.
 func (e *engine) silence(now time.Time, s process.State) time.Duration {
 	if s.Phase != process.PhaseRunning {
 		return 0
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s.Since.After(e.answered) {
-		return now.Sub(s.Since)
+	since := e.answered
+	if s.Since.After(since) {
+		since = s.Since
 	}
-	return now.Sub(e.answered)
+	return now.Sub(since) - e.deaf
 }

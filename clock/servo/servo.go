@@ -33,6 +33,8 @@ type Input struct {
 	Target sources.Optional[sources.Estimate]
 	// Step will be added to the clock together with the new frequency; 0 for no step.
 	Step time.Duration
+	// Coast keeps the target's rate and removes no error.
+	Coast bool
 }
 
 // Output is the servo's command and the reasons for it.
@@ -74,7 +76,12 @@ func (s *Servo) Step(in Input) Output {
 	out := Output{Unexplained: s.plant.observe(in.At, in.System, in.Window, in.FreqPPB)}
 	if target, ok := in.Target.Get(); ok {
 		s.rate, s.resumed = sources.Some(target.FreqPPB), false
-		return s.follow(out, target, in.Step)
+		out = s.follow(out, target, in.Step)
+		if in.Coast {
+			out.SlewPPB, out.Reason = 0, "no correction: keep the rate of the target"
+			return s.total(out)
+		}
+		return out
 	}
 	return s.coast(out)
 }

@@ -22,6 +22,7 @@ import (
 	"clockarbiter/configs"
 	"clockarbiter/ptp"
 	"clockarbiter/supervisor"
+	"clockarbiter/supervisor/leapseconds"
 	"clockarbiter/supervisor/rivals"
 )
 
@@ -91,7 +92,7 @@ func gather(ctx context.Context, path string, asked bool) facts {
 	f.Kernel = kernelState()
 	f.PHCs = phcs(os.DirFS("/"))
 	f.interfaces(cfg)
-	f.Leap = leapTable(os.DirFS("/"))
+	f.Leap = leapTable(cfg.Arbiter.LeapTable)
 	f.Clocksource = strings.TrimSpace(readFile(os.DirFS("/"), "sys/devices/system/clocksource/clocksource0/current_clocksource"))
 	f.Virtual = virtualisation(ctx)
 	f.AppArmor = apparmor(os.DirFS("/"))
@@ -329,43 +330,20 @@ func lookAtInterface(name, timestamping string, configured bool) interfaceFact {
 	return i
 }
 
-// leapTables are where systems keep the leap second table of the IERS.
-var leapTables = []string{"usr/share/zoneinfo/leap-seconds.list", "etc/ntp/leap-seconds.list", "var/lib/ntp/leap-seconds.list"}
-
-func leapTable(root fs.FS) leapFact {
-	for _, path := range leapTables {
-		text := readFile(root, path)
-		if text == "" {
-			continue
-		}
-		expires, err := parseLeapExpiry(text)
-		if err != nil {
-			return leapFact{Path: "/" + path, Problem: fmt.Sprintf("/%s: %v", path, err)}
-		}
-		return leapFact{Path: "/" + path, Expires: expires}
+// leapTable is the leap second table that a setting names, the usual one where there is no setting.
+func leapTable(setting string) leapFact {
+	if setting == "" {
+		setting = leapseconds.Auto
 	}
-	return leapFact{Problem: "there is no leap-seconds.list"}
-}
-
-// ntpEpoch is 1900-01-01 in Unix seconds (RFC 5905 6).
-const ntpEpoch = -2_208_988_800
-
-var errNoExpiry = errors.New("no line says when it expires")
-
-// parseLeapExpiry reads the line "#@ seconds since 1900" of a leap-seconds.list.
-func parseLeapExpiry(text string) (time.Time, error) {
-	for line := range strings.Lines(text) {
-		value, ok := strings.CutPrefix(line, "#@")
-		if !ok {
-			continue
-		}
-		seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 40)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("expiry: %w", err)
-		}
-		return time.Unix(int64(seconds)+ntpEpoch, 0).UTC(), nil
+	t := leapseconds.Read(setting)
+	f := leapFact{Path: t.Path, Problem: t.Problem}
+	switch {
+	case t.Problem != "" && t.Path != "":
+		f.Problem = t.Path + ": " + t.Problem
+	case t.Problem == "" && t.Path != "":
+		f.Expires = t.Expires.Near().UTC()
 	}
-	return time.Time{}, errNoExpiry
+	return f
 }
 
 // virtualisation is systemd-detect-virt's word, or a guess from firmware and processor.

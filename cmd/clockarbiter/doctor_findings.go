@@ -211,6 +211,9 @@ func leapFindings(f facts) []finding {
 	if t.Problem != "" {
 		return []finding{{severityWarning, "leap", t.Problem, remedy}}
 	}
+	if t.Path == "" {
+		return []finding{{severityInfo, "leap", "no leap second table is used, as configured", ""}}
+	}
 	left := t.Expires.Sub(f.Now)
 	until := t.Expires.Format(time.DateOnly)
 	switch {

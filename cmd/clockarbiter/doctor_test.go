@@ -117,14 +117,15 @@ func TestParseUnits(t *testing.T) {
 	}
 }
 
-func TestParseLeapExpiry(t *testing.T) {
-	got, err := parseLeapExpiry("#\tx\n#$ 1\n#@\t3991593600\n2272060800\t10\n")
-	if want := time.Date(2026, 6, 28, 0, 0, 0, 0, time.UTC); err != nil || !got.Equal(want) {
-		t.Errorf("expiry %s, %v; want %s", got, err, want)
+func TestLeapTableOfTheHost(t *testing.T) {
+	dir := t.TempDir()
+	broken, absent := filepath.Join(dir, "broken"), filepath.Join(dir, "absent")
+	if err := os.WriteFile(broken, []byte("#@ 3991593600\n"), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	for _, text := range []string{"", "2272060800\t10\n", "#@ soon\n", "#@ -1\n", "#@ 99999999999999999999\n"} {
-		if got, err := parseLeapExpiry(text); err == nil {
-			t.Errorf("%q expires %s", text, got)
+	for setting, want := range map[string]string{broken: broken + ": no line has its hash", absent: "no such file", "none": ""} {
+		if l := leapTable(setting); (l.Problem == "") != (want == "") || !strings.Contains(l.Problem, want) {
+			t.Errorf("%s: %+v, want %q", setting, l, want)
 		}
 	}
 }
@@ -138,7 +139,6 @@ func TestLooksAtAHost(t *testing.T) {
 		"proc/402/fd/4":                         {Data: []byte("/dev/ptp0"), Mode: os.ModeSymlink},
 		"proc/402/fd/5":                         {Data: []byte("/dev/null"), Mode: os.ModeSymlink},
 		"proc/self/comm":                        {Data: []byte("x")},
-		"etc/ntp/leap-seconds.list":             {Data: []byte("#@ 3991593600\n")},
 		"sys/kernel/security/apparmor/profiles": {Data: []byte("man_filter (enforce)\n/usr/sbin/chronyd (complain)\n")},
 		"etc/apparmor.d/local/usr.sbin.chronyd": {Data: []byte("/run/clockarbiter/chronyd/** rw,\n")},
 	}
@@ -149,12 +149,9 @@ func TestLooksAtAHost(t *testing.T) {
 	if diff := cmp.Diff(apparmorFact{"complain", true}, apparmor(root)); diff != "" {
 		t.Errorf("AppArmor (-want +got):\n%s", diff)
 	}
-	if l := leapTable(root); l.Problem != "" || l.Path != "/etc/ntp/leap-seconds.list" || l.Expires.Year() != 2026 {
-		t.Errorf("leap table %+v", l)
-	}
 	empty := fstest.MapFS{}
-	if l := leapTable(empty); l.Problem == "" || len(phcs(empty)) > 0 || apparmor(empty) != (apparmorFact{}) {
-		t.Errorf("an empty host has a leap table %+v, PHCs or AppArmor", l)
+	if len(phcs(empty)) > 0 || apparmor(empty) != (apparmorFact{}) {
+		t.Error("an empty host has PHCs or AppArmor")
 	}
 }
 
@@ -195,15 +192,6 @@ func FuzzParseUnits(f *testing.F) {
 			if u.Name == "" {
 				t.Error("a unit without a name")
 			}
-		}
-	})
-}
-
-func FuzzParseLeapExpiry(f *testing.F) {
-	f.Add("#@ 3991593600\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		if at, err := parseLeapExpiry(text); err == nil && at.Year() < 1900 {
-			t.Errorf("expires %s", at)
 		}
 	})
 }

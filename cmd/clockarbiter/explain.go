@@ -38,6 +38,7 @@ type explanation struct {
 	Faults   []fault                      `json:"faults"`
 	Step     *step                        `json:"step"`
 	Events   []string                     `json:"events"`
+	Limits   []string                     `json:"limits"`
 	// Recorded is the decision itself with its inputs.
 	Recorded recording.Found `json:"recorded"`
 }
@@ -79,7 +80,7 @@ func explain(f recording.Found) explanation {
 		ID: f.ID, Kind: f.Kind, At: d.At.Near().Format(time.RFC3339Nano), Summary: summary(f),
 		Rule: d.Rule, Meaning: supervisor.RuleMeaning(d.Rule), Reason: d.Reason, Change: d.Change,
 		Selected: d.Selected, Combined: list(d.Combined), Recorded: f,
-		Rejected: []rejected{}, Timers: []timer{}, Faults: []fault{}, Events: []string{},
+		Rejected: []rejected{}, Timers: []timer{}, Faults: []fault{}, Events: []string{}, Limits: limitsOf(d.Limits),
 	}
 	for _, v := range d.Verdicts {
 		if !d.Selected.Is(v.ID) && !slices.Contains(d.Combined, v.ID) {
@@ -198,6 +199,9 @@ func (e explanation) print(w io.Writer) {
 		e.Step.print(w)
 	}
 	e.printWaits(w)
+	for i, text := range e.Limits {
+		fmt.Fprintf(w, "%-9s %s\n", map[bool]string{true: "Limits"}[i == 0], text)
+	}
 	e.printRejected(w)
 	e.printFaults(w)
 	if len(e.Events) > 0 {

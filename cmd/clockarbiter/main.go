@@ -58,7 +58,7 @@ Exit codes: 0 all is well; 1 it is not; 2 the command line or the configuration 
 		SilenceErrors: false,
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(runCommand(), checkCommand(), statusCommand(), whyCommand(), replayCommand(), simulateCommand(), probeCommand(), reloadCommand(), waitCommand(), doctorCommand())
+	cmd.AddCommand(runCommand(), checkCommand(), statusCommand(), whyCommand(), replayCommand(), simulateCommand(), probeCommand(), reloadCommand(), releaseCommand(), waitCommand(), doctorCommand())
 	return cmd
 }
 

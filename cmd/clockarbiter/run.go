@@ -35,7 +35,9 @@ func runCommand() *cobra.Command {
 				fmt.Fprint(cmd.OutOrStdout(), plan)
 				return nil
 			}
-			log := newLog(cfg, cmd.ErrOrStderr())
+			stderr := supervisor.NewLogWriter(cmd.ErrOrStderr())
+			defer stderr.Close()
+			log := newLog(cfg, stderr)
 			for _, w := range warnings {
 				log.Warn("doubtful configuration", "warning", w.Error())
 			}

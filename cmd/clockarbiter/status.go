@@ -74,6 +74,7 @@ func printStatus(w io.Writer, st supervisor.Status) {
 	}
 	fmt.Fprintf(w, "clock     offset %s   bound %s   frequency %+.3f ppm   steps %d\n",
 		span(st.Clock.OffsetNS), span(st.Clock.BoundNS), st.Clock.FreqPPB/1000, st.Clock.Steps)
+	printLimits(w, st.Limits)
 	if d, ok := st.Clock.HostMinusSteeredNS.Get(); ok {
 		fmt.Fprintf(w, "virtual   CLOCK_REALTIME - steered clock %s\n", span(sources.Some(d)))
 	}
@@ -81,6 +82,10 @@ func printStatus(w io.Writer, st supervisor.Status) {
 	if st.Clock.LastError != "" {
 		fmt.Fprintf(w, "ERROR     %s\n", st.Clock.LastError)
 	}
+	l := st.Loop
+	fmt.Fprintf(w, "loop      every %s   late by p50 %s   p99 %s   p99.9 %s   worst %s   %d of %d ticks late by a period   longest tick %s\n",
+		l.PeriodNS, brief(l.LatenessP50NS), brief(l.LatenessP99NS), brief(l.LatenessP999NS), brief(l.WorstLatenessNS), l.LateTicks, l.Ticks, brief(l.WorstTickNS))
+	printLeap(w, st.Leap)
 	printOwnership(w, st.Ownership, st.At)
 	fmt.Fprintln(w)
 	printSources(w, st.Sources)
@@ -90,15 +95,24 @@ func printStatus(w io.Writer, st supervisor.Status) {
 
 func printSources(w io.Writer, list []supervisor.SourceStatus) {
 	t := plainTable(w)
-	t.AppendHeader(table.Row{"", "source", "state", "offset", "bound", "jitter", "age", "reach", "reason"})
+	t.AppendHeader(table.Row{"", "source", "state", "offset", "bound", "jitter", "bias", "age", "reach", "reason"})
 	for _, s := range list {
 		reach := "-"
 		if r, ok := s.Reach.Get(); ok {
 			reach = fmt.Sprintf("%03o", r)
 		}
-		t.AppendRow(table.Row{s.Mark, s.ID, s.State, span(s.OffsetNS), span(s.BoundNS), span(s.JitterNS), age(s.AgeNS), reach, s.Reason})
+		t.AppendRow(table.Row{s.Mark, s.ID, s.State, span(s.OffsetNS), span(s.BoundNS), span(s.JitterNS), bias(s), age(s.AgeNS), reach, s.Reason})
 	}
 	t.Render()
+}
+
+// bias is the learnt constant offset of a source with its age.
+func bias(s supervisor.SourceStatus) string {
+	old, ok := s.BiasAgeNS.Get()
+	if !ok {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%v)", span(s.BiasNS), old.Round(time.Second))
 }
 
 func printChildren(w io.Writer, list []supervisor.ChildStatus, now time.Time) {
@@ -120,6 +134,9 @@ func plainTable(w io.Writer) table.Writer {
 	t.SuppressTrailingSpaces()
 	return t
 }
+
+// brief rounds a duration that is known to be one to what a person reads.
+func brief(d time.Duration) time.Duration { return d.Round(max(time.Microsecond, d/100)) }
 
 // span formats a time with three or four significant digits and a sign, as a person reads it.
 func span(o sources.Optional[time.Duration]) string {

@@ -1,6 +1,9 @@
 package faults
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +30,11 @@ var faults = []fault{
 	{"grandmaster killed", func(s *sea) { s.must(s.gm.Kill()); s.wait(); s.must(s.gm.Start()) }},
 	{"20 % loss to every NTP server", (*sea).lose},
 	{"all children killed", func(s *sea) { s.signal("chronyd", syscall.SIGKILL); s.signal("ptp4l", syscall.SIGKILL) }},
+	{"disk full", (*sea).fillDisk},
+	{"disk full and chronyd killed", func(s *sea) { s.signal("chronyd", syscall.SIGKILL); s.fillDisk() }},
+	{"stepped by a stranger", func(s *sea) { s.stranger("step %dns", s.either(100_000, 800_000)) }},
+	{"slewed by a stranger", func(s *sea) { s.stranger("slew %d", s.either(1, 400)) }},
+	{"frequency set by a stranger", func(s *sea) { s.stranger("frequency %d", s.either(1, 200)) }},
 }
 
 // wait lets a fault last.
@@ -103,4 +111,62 @@ func (s *sea) lose() {
 			s.ip("route del blackhole " + a.String() + "/32")
 		}
 	}
+}
+
+// either is a number between least and most, of either sign.
+func (s *sea) either(least, most int64) int64 {
+	n := least + s.rng.Int64N(most-least)
+	if s.rng.IntN(2) == 0 {
+		return -n
+	}
+	return n
+}
+
+// noticedIn is how long a foreign slew may go unnoticed: one of 1 ppm; the figures for smaller ones are
+// tested in simulated time.
+const noticedIn = 10 * time.Second
+
+// stranger writes to the virtual clock behind the supervisor's back, and waits until it has been noticed.
+func (s *sea) stranger(order string, value int64) {
+	s.t.Helper()
+	before, err := s.status()
+	s.must(err)
+	conn, err := net.Dial("unixgram", filepath.Join(s.dir, "run", "stranger.sock"))
+	s.must(err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, order, value)
+	s.must(err)
+	for begin := time.Now(); time.Since(begin) < noticedIn; time.Sleep(50 * time.Millisecond) {
+		if now, err := s.status(); err == nil && now.Clock.ForeignWrites > before.Clock.ForeignWrites {
+			return
+		}
+	}
+	s.t.Errorf("nobody noticed within %v: "+order, noticedIn, value)
+}
+
+// smallDisk puts everything that the supervisor and its children write on a file system that can be filled.
+func (s *sea) smallDisk() {
+	s.t.Helper()
+	s.must(syscall.Mount("tmpfs", s.dir, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, "mode=0755,size=48m"))
+	s.t.Cleanup(func() { s.must(syscall.Unmount(s.dir, syscall.MNT_DETACH)) })
+}
+
+// fillDisk leaves not a byte for a while.
+func (s *sea) fillDisk() {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "filler")
+	f, err := os.Create(path)
+	s.must(err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 1<<16))
+	}
+	for err = nil; err == nil; {
+		_, err = f.Write([]byte{0})
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		s.t.Errorf("fill the disk: %v", err)
+	}
+	f.Close()
+	s.wait()
+	s.must(os.Remove(path))
 }

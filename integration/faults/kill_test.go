@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"clockarbiter/integration/namespaces"
+	"clockarbiter/supervisor/checkpoint"
 	"clockarbiter/supervisor/state"
 )
 
@@ -41,14 +43,21 @@ func TestSIGKILLOfTheSupervisor(t *testing.T) {
 	if err := state.Save(kept, left); err != nil {
 		t.Fatal(err)
 	}
-	var slowest time.Duration
-	seen := 0
-	for n := range *kills {
+	start := func() *namespaces.Process {
+		t.Helper()
 		p, err := s.world.Start("clockarbiter", nil, binary, "run", "-c", file)
 		if err != nil {
 			t.Fatal(err)
 		}
+		return p
+	}
+	s.expectContinuity(start)
+	var slowest time.Duration
+	seen := 0
+	for n := range *kills {
+		p := start()
 		time.Sleep(50*time.Millisecond + time.Duration(s.rng.Int64N(int64(2*time.Second))))
+		s.expectNoStep(n)
 		children := childrenOf(t, p.PID())
 		seen += len(children)
 		if err := p.Kill(); err != nil {
@@ -69,16 +78,68 @@ func TestSIGKILLOfTheSupervisor(t *testing.T) {
 		if got, err := state.Load(kept); err != nil || got.FreqPPB == 0 {
 			t.Fatalf("kill %d: the state is %+v, %v", n, got, err)
 		}
+		if _, err := checkpoint.Load(filepath.Join(s.dir, "run", checkpoint.FileName)); err != nil {
+			t.Fatalf("kill %d: %v", n, err)
+		}
 	}
 	if seen < *kills/2 {
 		t.Errorf("%d children in %d runs: the supervisor was killed before it did anything", seen, *kills)
 	}
 	t.Logf("%d kills with %d children, the last of which was gone %v after its supervisor", *kills, seen, slowest)
 
-	if _, err := s.world.Start("clockarbiter", nil, binary, "run", "-c", file); err != nil {
-		t.Fatal(err)
-	}
+	start()
 	t.Logf("the next one locks after %v", s.awaitCalm(acquisition, "the last SIGKILL"))
+	s.expectNoStep(*kills)
+}
+
+// expectContinuity kills a supervisor that has found its rest, and compares its clock with its successor's.
+func (s *sea) expectContinuity(start func() *namespaces.Process) {
+	s.t.Helper()
+	p := start()
+	s.t.Logf("locked after %v", s.awaitCalm(acquisition, "the start"))
+	time.Sleep(settledFor)
+	before := s.watchFor(lookFor)
+	s.must(p.Kill())
+	p = start()
+	locked := s.awaitCalm(acquisition, "the first SIGKILL")
+	after := s.watchFor(lookFor)
+	s.expectNoStep(0)
+	s.t.Logf("its successor locks after %v; true error at most %v before and %v after", locked, before, after)
+	if after > jumpRatio*before {
+		s.t.Errorf("the true error was at most %v before the kill and is %v after", before, after)
+	}
+	s.must(p.Kill())
+}
+
+const (
+	// settledFor is how long the estimates have had before the kills, lookFor how long the clock is looked
+	// at before and after them.
+	settledFor, lookFor = 10 * time.Second, 10 * time.Second
+	// jumpRatio is by how much more the clock may be off after the kills: software timestamps on a machine
+	// that does other things too are noise, and 10 s of them are few. The figure is tested in simulated time.
+	jumpRatio = 5
+)
+
+// watchFor returns the largest true error of some time, once a source is followed.
+func (s *sea) watchFor(d time.Duration) (worst time.Duration) {
+	s.t.Helper()
+	for begin := time.Now(); time.Since(begin) < d; time.Sleep(100 * time.Millisecond) {
+		st, err := s.status()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		worst = max(worst, st.Clock.HostMinusSteeredNS.Or(0).Abs())
+	}
+	return worst
+}
+
+// expectNoStep looks whether a successor has stepped: the clock was locked when the first was killed, and a
+// virtual one goes on as the kernel's does.
+func (s *sea) expectNoStep(n int) {
+	s.t.Helper()
+	if st, err := s.status(); err == nil && st.Clock.Steps != 0 {
+		s.t.Errorf("kill %d: the successor stepped the clock by %v: %s", n, st.Clock.LastStepNS, st.Decision.Reason)
+	}
 }
 
 // survivors returns those of the children, shims on their way included, and of the processes that use the

@@ -65,9 +65,17 @@ type sea struct {
 const seaConfig = `
 [clock]
 driver = "virtual"
+foreign_attempts = 100
+foreign_quiet = "1s"
 [clock.virtual]
 initial_offset = "5ms"
 frequency_error_ppm = 20.0
+stranger = "%[1]s/run/stranger.sock"
+[record]
+enabled = true
+dir = "%[1]s/recordings"
+max_size_mib = 1
+keep = 4
 [paths]
 run_dir = "%[1]s/run"
 state_dir = "%[1]s/state"
@@ -275,6 +283,7 @@ func TestStorm(t *testing.T) {
 	defer cancel()
 	s := newSea(t, ctx)
 	s.rng = rand.New(rand.NewPCG(*seed, 0))
+	s.smallDisk()
 	stop := s.supervise(ctx)
 	defer stop()
 	t.Logf("locked after %v", s.awaitCalm(acquisition, "the start"))

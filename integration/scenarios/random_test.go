@@ -2,154 +2,83 @@ package scenarios
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"clockarbiter/arbiter"
-	"clockarbiter/arbiter/roster"
-	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
 
-// The scenarios are numbered by their seeds: -random.first N -random.count 1 plays one again.
+// The scenarios are numbered by their seeds: -v -random.first N -random.count 1 plays one again and tells it.
 var (
-	randomCount = flag.Int("random.count", 500, "number of random scenarios")
+	randomCount = flag.Int("random.count", 10_000, "number of random scenarios; with -short at most 500")
 	randomFirst = flag.Uint64("random.first", 1, "seed of the first random scenario")
 )
 
-const (
-	randomTick    = 250 * time.Millisecond
-	randomSeconds = 150
-)
-
 // TestRandomScenarios plays random hosts with random sources, noise and faults and checks what must hold
-// in all of them.
+// in all of them, at every tick.
 func TestRandomScenarios(t *testing.T) {
+	count := *randomCount
+	if testing.Short() {
+		count = min(count, 500)
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // many small decisions, nothing that stays
 	seeds := make(chan uint64)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for seed := range seeds {
-				if err := newWorld(seed).run(); err != nil {
+				w := newWorld(seed)
+				if count == 1 {
+					w.tell(t)
+				}
+				if err := w.run(); err != nil {
 					t.Errorf("seed %d: %v", seed, err)
 				}
 			}
 		})
 	}
-	for i := range *randomCount {
+	for i := range count {
 		seeds <- *randomFirst + uint64(i)
 	}
 	close(seeds)
 	wg.Wait()
 }
 
-// world is one random host. UTC = L + truth.
-type world struct {
-	rng     *rand.Rand
-	seed    uint64
-	now     timescale.Instant
-	truth   float64 // ns
-	freq    float64 // ppb
-	wander  float64
-	system  float64 // the steered clock - L, ns
-	roster  *roster.Roster
-	arbiter *arbiter.Arbiter
-	replay  *arbiter.Arbiter
-	actors  []*actor
-	tick    int
-	broken  int // ticks in a row in which the bound did not contain the truth
-	led     int // ticks in a row in which a liar was followed against a majority
-}
-
-// actor is one source.
-type actor struct {
-	id            sources.ID
-	kind          sources.Kind
-	every, next   int // ticks
-	delay, jitter float64
-	bias          float64
-	lieAt, lieEnd int
-	lie, ramp     float64
-	lost          [2]int
-	quality       sources.Quality
-}
-
-func newWorld(seed uint64) *world {
-	rng := rand.New(rand.NewPCG(seed, 77))
-	w := &world{
-		rng: rng, seed: seed, now: 1_800_000_000_000_000_000,
-		truth: (rng.Float64() - 0.5) * 1e8, freq: (rng.Float64() - 0.5) * 1e5, wander: math.Exp(rng.Float64()*3 - 1),
+// tell logs who takes part and what happens.
+func (w *world) tell(t *testing.T) {
+	for _, a := range w.actors {
+		t.Log(a)
 	}
-	var plan []roster.Planned
-	for i := range 1 + rng.IntN(8) {
-		a := newActor(rng, i)
-		w.actors = append(w.actors, a)
-		plan = append(plan, roster.Planned{ID: a.id, Kind: a.kind, Options: arbiter.Options{Prefer: a.kind == sources.PTP && seed%2 == 0}})
-	}
-	cfg := arbiter.DefaultConfig()
-	cfg.Step.WhenRunning = rng.IntN(4) == 0
-	w.roster, w.arbiter, w.replay = roster.New(plan), arbiter.New(cfg), arbiter.New(cfg)
-	return w
-}
-
-func newActor(rng *rand.Rand, i int) *actor {
-	a := &actor{id: sources.ID(fmt.Sprintf("ntp:%d", i)), kind: sources.NTP, every: 4 << rng.IntN(5), next: rng.IntN(16), lieAt: math.MaxInt}
-	a.delay = math.Exp(9 + 7*rng.Float64()) // 8 us to 9 ms, one way
-	a.quality.Stratum, a.quality.RootDispersion = sources.Some[uint8](1), sources.Some(10*time.Microsecond)
-	if rng.IntN(3) == 0 {
-		a.id, a.kind, a.every = sources.ID(fmt.Sprintf("ptp:eth%d:0", i)), sources.PTP, 4
-		a.delay = 0
-		a.quality = sources.Quality{ClockClass: sources.Some[uint8](6), ClockAccuracy: sources.Some(250 * time.Nanosecond), Reference: fmt.Sprint("gm", i)}
-	}
-	a.jitter = max(50, a.delay*0.2*rng.Float64())
-	a.bias = a.delay * 0.4 * (2*rng.Float64() - 1)
-	if rng.IntN(3) == 0 {
-		if a.lieAt = 0; rng.IntN(3) > 0 {
-			a.lieAt = rng.IntN(randomSeconds * 4)
-		}
-		a.lieEnd = a.lieAt + rng.IntN(randomSeconds*4)
-		switch rng.IntN(4) {
-		case 0:
-			a.ramp = (rng.Float64() - 0.5) * 1e6
-		case 1:
-			a.lie = 37e9 * float64(1-2*rng.IntN(2))
-		default:
-			a.lie = math.Exp(9+12*rng.Float64()) * float64(1-2*rng.IntN(2))
-		}
-	}
-	if rng.IntN(3) == 0 {
-		a.lost[0] = rng.IntN(randomSeconds * 4)
-		a.lost[1] = a.lost[0] + rng.IntN(240)
-	}
-	return a
-}
-
-// error is by how much the source's own time is wrong, ns.
-func (a *actor) error(tick int) float64 {
-	if tick < a.lieAt || tick >= a.lieEnd {
-		return 0
-	}
-	return a.lie + a.ramp*float64(tick-a.lieAt)*randomTick.Seconds()
+	w.events = func(s string) { t.Log(s) }
 }
 
 func (w *world) run() error {
 	for w.tick = range randomSeconds * 4 {
 		in := w.input()
 		d := w.arbiter.Step(in)
+		if w.events != nil {
+			for _, e := range d.Events {
+				w.events(fmt.Sprintf("%6.2f s %v %s %s -> %s: %s", w.seconds(), e.Kind, e.Source, e.From, e.To, e.Reason))
+			}
+		}
 		if err := w.check(in, d); err != nil {
-			return fmt.Errorf("second %.2f: %w; decision: %s", float64(w.tick)/4, err, brief(d))
+			return fmt.Errorf("second %.2f: %w; decision: %s", w.seconds(), err, brief(d))
 		}
 		w.obey(d)
 	}
 	return nil
 }
+
+func (w *world) seconds() float64 { return float64(w.tick) * randomTick.Seconds() }
 
 func brief(d arbiter.Decision) string {
 	s := fmt.Sprintf("%v %v by %s (%s)", d.Mode, d.Selected, d.Rule, d.Reason)
@@ -157,55 +86,6 @@ func brief(d arbiter.Decision) string {
 		s += fmt.Sprintf("\n  %c %s %s", v.State.Mark(), v.ID, v.Reason)
 	}
 	return s
-}
-
-// input moves on by a tick and lets the sources speak.
-func (w *world) input() arbiter.Input {
-	dt := randomTick.Seconds()
-	w.now = w.now.Add(randomTick)
-	w.truth += w.freq * dt
-	w.freq += w.wander * math.Sqrt(dt) * w.rng.NormFloat64()
-	for _, a := range w.actors {
-		w.speak(a)
-	}
-	return w.roster.Input(w.now, time.Duration(w.system))
-}
-
-func (w *world) speak(a *actor) {
-	report := sources.Report{Source: a.id, At: w.now, Condition: sources.Measuring, Quality: a.quality}
-	there, back := a.jitter*w.rng.ExpFloat64(), a.jitter*w.rng.ExpFloat64()
-	if w.tick >= a.lost[0] && w.tick < a.lost[1] {
-		report.Condition = sources.Unreachable
-		w.roster.Take(w.now, sources.Update{Reports: []sources.Report{report}})
-		return
-	}
-	u := sources.Update{Reports: []sources.Report{report}}
-	if w.tick >= a.next {
-		a.next = w.tick + a.every
-		s := sources.Sample{Source: a.id, At: w.now, Dispersion: 50, Quality: a.quality}
-		offset := w.truth + a.bias + a.error(w.tick)
-		if a.kind == sources.NTP {
-			s.Delay = sources.Some(time.Duration(2*a.delay + there + back))
-			offset += (there - back) / 2
-		} else {
-			offset += 30 * w.rng.NormFloat64()
-		}
-		s.Offset = time.Duration(offset)
-		u.Samples = append(u.Samples, s)
-	}
-	w.roster.Take(w.now, u)
-}
-
-// obey lets the clock follow as a discipline does.
-func (w *world) obey(d arbiter.Decision) {
-	dt := randomTick.Seconds()
-	if step, ok := d.Step.Get(); ok {
-		w.system += float64(step)
-	}
-	if target, ok := d.Target.Get(); ok {
-		left := float64(target.Offset) - w.system
-		w.system += target.FreqPPB*dt + max(-400e3*dt, min(400e3*dt, left/2))
-	}
 }
 
 func (w *world) check(in arbiter.Input, d arbiter.Decision) error {
@@ -234,9 +114,7 @@ func (w *world) complete(d arbiter.Decision) error {
 	case selected > 1 || following != (selected == 1) || following != d.Selected.Present():
 		return fmt.Errorf("%d selected in mode %v", selected, d.Mode)
 	case d.Rule == "" || d.Reason == "" || d.Change == "":
-		return fmt.Errorf("no rule, reason or change")
-	case d.Step.Present() && len(d.Agreement) < min(2, len(w.actors)):
-		return fmt.Errorf("a step with the agreement of %v", d.Agreement)
+		return errors.New("no rule, reason or change")
 	}
 	for _, e := range d.Events {
 		if e.Reason == "" {
@@ -248,12 +126,33 @@ func (w *world) complete(d arbiter.Decision) error {
 			return fmt.Errorf("fault without name or evidence: %+v", f)
 		}
 	}
+	return w.agreed(d)
+}
+
+// agreed checks that a step has its event and names the independent sources behind it, all of them believed: in
+// these worlds no two sources share anything.
+func (w *world) agreed(d arbiter.Decision) error {
+	ordered := slices.ContainsFunc(d.Events, func(e arbiter.Event) bool { return e.Kind == arbiter.StepOrdered })
+	if ordered != d.Step.Present() || ordered != (len(d.Agreement) > 0) {
+		return fmt.Errorf("step %v, agreement of %v, event: %v", d.Step, d.Agreement, ordered)
+	}
+	if !ordered {
+		return nil
+	}
+	if behind := slices.Compact(slices.Clone(d.Agreement)); len(behind) < min(2, len(w.actors)) {
+		return fmt.Errorf("a step with the agreement of %v", behind)
+	}
+	for _, v := range d.Verdicts {
+		if slices.Contains(d.Agreement, v.ID) && v.State < arbiter.Settling {
+			return fmt.Errorf("a step with the agreement of %s, which is %v", v.ID, v.State)
+		}
+	}
 	return nil
 }
 
-// repeat gives the same input to a second arbiter; of every sixteenth scenario as it is recorded.
+// repeat gives the same input to a second arbiter; of some scenarios as it is recorded.
 func (w *world) repeat(in arbiter.Input, d arbiter.Decision) error {
-	if w.seed%16 == 0 {
+	if w.seed%256 == 0 {
 		recorded, err := json.Marshal(in)
 		if err != nil {
 			return err
@@ -263,63 +162,96 @@ func (w *world) repeat(in arbiter.Input, d arbiter.Decision) error {
 			return err
 		}
 	}
-	if again := w.replay.Step(in); !reflect.DeepEqual(d, again) {
+	if again := w.replay.Step(in); !same(d, again) {
 		return fmt.Errorf("the replay decides otherwise: %s", brief(again))
 	}
 	return nil
 }
 
-// patience is how long a false figure may stand: what a tracker needs to be sure, three samples and the
-// fourth.
-func (w *world) patience() int {
-	longest := 0
-	for _, a := range w.actors {
-		longest = max(longest, a.every)
+// same compares two decisions; the lists apart from the rest, because reflection takes its time.
+func same(a, b arbiter.Decision) bool {
+	if !slices.Equal(a.Verdicts, b.Verdicts) || !slices.Equal(a.Events, b.Events) || !slices.Equal(a.Faults, b.Faults) {
+		return false
 	}
-	return 4*longest + 20
+	a.Verdicts, a.Events, a.Faults = nil, nil, nil
+	b.Verdicts, b.Events, b.Faults = nil, nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
-// truthful checks, where most sources never lie and are never lost, that the bound contains the truth and
-// that no liar is followed.
+// truthful checks that no falseticker is followed and that the bound contains the truth while the majority of those
+// that are heard have never lied, and that one of them is followed where they can be.
+//
+// What no arbiter can know is left out, and no more. A source that leaves out the truth by less than the others'
+// intervals show sends the samples of another host, on which it is right and the others' paths are asymmetric by
+// as much as their delays allow. So a liar counts from when an honest interval contradicts it. One that
+// jumped while it was followed counts at once, however wide the others are: the oscillator saw it jump. One that
+// ramps looks like an oscillator that changed its rate until the others have seen more. Once a liar is convicted the bound has
+// to hold in any case, and so it has in holdover from its target.
 func (w *world) truthful(d arbiter.Decision) error {
-	honest, ramps := 0, false
-	for _, a := range w.actors {
-		if a.lieAt == math.MaxInt && a.lost[1] == 0 {
-			honest++
-		}
-		ramps = ramps || a.ramp != 0
+	w.regard(d)
+	if id, ok := d.Selected.Get(); ok {
+		w.followed = w.actor(id)
+	}
+	w.idle++
+	if d.Selected.Present() || !w.honest(arbiter.Selectable) {
+		w.idle = 0
+	}
+	if wait := arbiter.DefaultConfig().Step.AgreementWait; w.idle > int(wait/randomTick)+1 {
+		return errors.New("nobody is followed, although most could be")
 	}
 	target, ok := d.Target.Get()
-	if 2*honest <= len(w.actors) || !ok {
-		w.broken, w.led = 0, 0
+	if !ok {
 		return nil
 	}
-	selected, _ := d.Selected.Get()
-	w.led++
-	a := w.actor(selected)
-	if a == nil || math.Abs(a.error(w.tick)) <= float64(d.Bound.Or(0)) {
-		w.led = 0
+	f := w.followed
+	shown := f.followed && f.ramp == 0 || f.state == arbiter.Falseticker
+	if d.Selected.Present() && math.Abs(f.middle) > f.bound && w.honest(arbiter.Selectable) && (shown || w.contradicted(f.middle, f.bound)) {
+		return fmt.Errorf("%s is followed, which is %.0f ns off, bound %.0f ns", f.id, f.middle, f.bound)
 	}
-	// After a lie has ended the estimate needs as long to find back as it needed to find the lie.
-	recovering := a != nil && w.tick >= a.lieEnd && w.tick < a.lieEnd+w.patience()
-	w.broken++
-	if ramps || recovering || w.led > 0 || math.Abs(float64(target.Offset)-w.truth) <= float64(d.Bound.Or(0)) {
-		w.broken = 0
-	}
-	switch {
-	case w.led > w.patience():
-		return fmt.Errorf("%s is followed, which lies by %.0f ns", selected, w.actor(selected).error(w.tick))
-	case w.broken > 8:
-		return fmt.Errorf("target off by %.0f ns, bound %v, for 2 s", float64(target.Offset)-w.truth, d.Bound)
+	off, bound := float64(target.Offset)-w.truth, float64(d.Bound.Or(0))
+	if math.Abs(off) > bound && w.honest(arbiter.Settling) && (shown || w.contradicted(off, bound)) {
+		return fmt.Errorf("target off by %.0f ns, bound %.0f ns", off, bound)
 	}
 	return nil
+}
+
+// regard takes in what the decision says of every source.
+func (w *world) regard(d arbiter.Decision) {
+	for i, a := range w.sorted {
+		v := d.Verdicts[i]
+		offset, has := v.Offset.Get()
+		a.state, a.heard = v.State, has && v.State >= arbiter.Falseticker
+		a.middle, a.bound = w.system+float64(offset)-w.truth, float64(v.Bound.Or(0))
+		a.lied = a.lied || a.error(w.tick) != 0
+		if !a.lied {
+			a.followed = a.state == arbiter.Selected
+		}
+	}
+}
+
+// honest reports whether more than half of those that are heard have never lied and have come as far as least.
+func (w *world) honest(least arbiter.State) bool {
+	heard, good := 0, 0
+	for _, a := range w.actors {
+		if !a.heard {
+			continue
+		}
+		heard++
+		if !a.lied && a.state >= least {
+			good++
+		}
+	}
+	return 2*good > heard
+}
+
+// contradicted reports whether the interval of an honest source shows that the given one is wrong.
+func (w *world) contradicted(middle, bound float64) bool {
+	return slices.ContainsFunc(w.actors, func(a *actor) bool {
+		return a.heard && !a.lied && math.Abs(a.middle-middle) > a.bound+bound
+	})
 }
 
 func (w *world) actor(id sources.ID) *actor {
-	for _, a := range w.actors {
-		if a.id == id {
-			return a
-		}
-	}
-	return nil
+	i := slices.IndexFunc(w.actors, func(a *actor) bool { return a.id == id })
+	return w.actors[i]
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"clockarbiter/arbiter"
@@ -24,6 +25,9 @@ type host struct {
 	interval   Elapsed
 	asleep     Elapsed // paused or suspended until then
 	suspended  bool
+	mortal     bool // a kill is to come
+	kept       kept
+	deaf       bool    // no engine is up
 	heard      Elapsed // when the newest sample came through
 	late       []func(now Elapsed)
 	err        error
@@ -35,14 +39,25 @@ func newHost(w *world) *host {
 	now := func() timescale.Instant { return instant(w.l(w.now)) }
 	initial := time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
-	h.discipline = clock.NewDiscipline(h.kernel, clock.DisciplineOptions{
+	h.mortal = slices.ContainsFunc(w.scenario.Faults, func(f Fault) bool { return f.Kind == FaultKill })
+	h.begin()
+	return h
+}
+
+// begin makes a daemon that knows nothing.
+func (h *host) begin() {
+	h.discipline = clock.NewDiscipline(h.kernel, h.limits())
+	h.arbiter = arbiter.New(arbiterConfig(h.world.scenario.Arbiter))
+	h.roster = roster.New(plan(h.world.scenario.Sources))
+}
+
+func (h *host) limits() clock.DisciplineOptions {
+	spec := h.world.scenario.Clock
+	return clock.DisciplineOptions{
 		Interval:        time.Duration(h.interval),
 		MaxSlewPPM:      orDefault(spec.MaxSlewPPM, 400),
 		MaxFrequencyPPM: orDefault(spec.MaxFrequencyPPM, 500),
-	})
-	h.arbiter = arbiter.New(arbiterConfig(w.scenario.Arbiter))
-	h.roster = roster.New(plan(w.scenario.Sources))
-	return h
+	}
 }
 
 // plan is what the daemon makes of its configuration.
@@ -68,6 +83,7 @@ func arbiterConfig(s ArbiterSpec) arbiter.Config {
 	}
 	c.ImprovementHold = time.Duration(orDefault(s.ImprovementHold, Duration(c.ImprovementHold)))
 	c.HoldoverMaxBound = time.Duration(orDefault(s.HoldoverMaxBound, Duration(c.HoldoverMaxBound)))
+	c.LearnBias = !s.ForgetBiases
 	c.LockThreshold = time.Duration(orDefault(s.LockThreshold, Duration(c.LockThreshold)))
 	return c
 }
@@ -82,7 +98,7 @@ func orDefault[T comparable](v, def T) T {
 
 // take is an engine's update. It waits while the host is paused and is lost while it is suspended.
 func (h *host) take(now Elapsed, u sources.Update) {
-	if h.suspended {
+	if h.suspended || h.deaf {
 		return
 	}
 	h.awake(now, func(now Elapsed) {
@@ -133,6 +149,7 @@ func (h *host) tick(now Elapsed) {
 		h.err = fmt.Errorf("steer the simulated clock: %w", err)
 	}
 	h.world.recorder.note(now, h.decision)
+	h.keep(now)
 }
 
 func command(d arbiter.Decision) clock.TickInput {

@@ -111,6 +111,8 @@ func (w *world) fail(now Elapsed, f Fault) {
 		w.host.sleep(now + Elapsed(f.For))
 	case FaultForeignStep:
 		w.host.foreignStep(time.Duration(f.Offset))
+	case FaultKill:
+		w.host.kill(now, f)
 	default:
 		for _, s := range w.sources {
 			if f.Source == "" || f.Source == s.spec.ID {

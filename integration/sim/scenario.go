@@ -48,6 +48,8 @@ type ArbiterSpec struct {
 	ImprovementHold  Duration `toml:"improvement_hold"`
 	HoldoverMaxBound Duration `toml:"holdover_max_bound"`
 	LockThreshold    Duration `toml:"lock_threshold"`
+	// ForgetBiases learns no biases.
+	ForgetBiases bool `toml:"forget_biases"`
 }
 
 // SourceKind is how a source reaches the host.
@@ -147,6 +149,9 @@ const (
 	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
 	FaultPause       FaultKind = "pause"       // the host does nothing For that long; L goes on
 	FaultForeignStep FaultKind = "foreign-step"
+	// FaultKill is SIGKILL: a successor starts For later and hears its engines Offset after that. Value 1: it
+	// finds no checkpoint, only the state file.
+	FaultKill FaultKind = "kill"
 )
 
 // Fault is something that goes wrong at one instant.
@@ -334,7 +339,7 @@ func (f Fault) check(i int) []error {
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
 		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultWander,
-		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep:
+		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep, FaultKill:
 		return nil
 	}
 	return []error{fmt.Errorf("fault %d: unknown kind %q", i+1, f.Kind)}

@@ -10,10 +10,12 @@ import (
 
 // TestAnsible installs as a user would: the role, over ssh, on a host whose clock has other owners.
 func TestAnsible(t *testing.T) {
+	long(t)
+	t.Parallel()
 	g := vm.Start(t, vm.Real)
 	vm.NewWorld(t, g, vm.WorldOptions{NTPServers: 3, NoB: true})
 	g.Put(t, "/usr/lib/systemd/system/systemd-timesyncd.service", 0o644, []byte("[Service]\nExecStart=/bin/sleep infinity\n"))
-	g.Run(t, "systemctl daemon-reload; systemctl start systemd-timesyncd; systemctl enable -q --now chrony")
+	g.Run(t, "systemctl daemon-reload; systemctl start systemd-timesyncd; systemctl enable -q --now chrony; apparmor_parser -r /etc/apparmor.d/usr.sbin.chronyd")
 	c := vm.NewControl(t, g)
 	servers := []map[string]any{
 		{"hostname": "10.8.0.1", "iburst": true, "minpoll": 0, "maxpoll": 2},
@@ -48,6 +50,15 @@ func TestAnsible(t *testing.T) {
 	if a := active(t, g, "chrony"); a != "inactive" {
 		t.Errorf("chrony is %s", a)
 	}
+	for _, masked := range []string{"chrony", "systemd-timesyncd"} {
+		if s := strings.TrimSpace(g.Run(t, "systemctl is-enabled "+masked+" || true")); s != "masked" {
+			t.Errorf("%s is %s", masked, s)
+		}
+	}
+	if s := g.Run(t, "cat /proc/$(pgrep -x chronyd | head -n 1)/attr/current"); !strings.Contains(s, "chronyd (enforce)") {
+		t.Errorf("chronyd is confined by AppArmor as %q", s)
+	}
+	vm.HostOf(g).Await(t, "locked", 5*time.Minute, vm.Locked)
 	pid := property(t, g, "MainPID")
 
 	play("changed=0")

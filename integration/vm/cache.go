@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"testing"
 )
 
 // The builds in the cache. Each directory's name is a hash of what it was made from.
@@ -41,6 +42,28 @@ func sourceDir() string {
 }
 
 func repositoryDir() string { return filepath.Dir(filepath.Dir(sourceDir())) }
+
+// ProgramsVariable names the environment variable with a directory in which the programs for the guest are kept
+// from one test to the next; without it, each test builds them.
+const ProgramsVariable = "CLOCKARBITER_VM_PROGRAMS"
+
+// builtProgram returns the path of a package of this module, compiled for the guest.
+func builtProgram(t testing.TB, pkg string) (string, error) {
+	dir := os.Getenv(ProgramsVariable)
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	path := filepath.Join(dir, filepath.Base(pkg))
+	unlock, err := lockFile(path + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	return path, buildProgram(pkg, path)
+}
 
 // buildProgram compiles a package of this module for the guest.
 func buildProgram(pkg, to string) error {

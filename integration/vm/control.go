@@ -43,7 +43,11 @@ func NewControl(t testing.TB, g *Guest) Control {
 	if err := os.CopyFS(filepath.Join(c.dir, "deploy"), os.DirFS(filepath.Join(repositoryDir(), "deploy"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := buildProgram("./cmd/clockarbiter", filepath.Join(c.dir, "clockarbiter")); err != nil {
+	program, err := builtProgram(t, "./cmd/clockarbiter")
+	if err == nil {
+		err = copyFile(program, filepath.Join(c.dir, "clockarbiter"))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	key, err := os.ReadFile(filepath.Join(b.guest, "id"))
@@ -78,7 +82,7 @@ func (c Control) Play(t testing.TB, vars map[string]any) (output string, err err
 		t.Fatal(err)
 	}
 	c.write(t, "vars.json", content)
-	command := fmt.Sprintf("cd %[1]s/deploy/ansible && exec env HOME=%[1]s LC_ALL=C.UTF-8 ANSIBLE_NOCOLOR=1 ANSIBLE_PIPELINING=1 ANSIBLE_HOST_KEY_CHECKING=0 "+
+	command := fmt.Sprintf("cd %[1]s/deploy/ansible && exec env HOME=%[1]s LC_ALL=C.UTF-8 ANSIBLE_NOCOLOR=1 ANSIBLE_PIPELINING=1 ANSIBLE_HOST_KEY_CHECKING=0 ANSIBLE_TIMEOUT=60 "+
 		"ansible-playbook -i %[1]s/inventory -e @%[1]s/vars.json site.yml", c.inside())
 	out, err := exec.Command("unshare", "-m", "sh", "-ec", inChroot, "sh", c.root, command).CombinedOutput()
 	return string(out), err

@@ -20,6 +20,9 @@ type Host struct {
 	guest *Guest
 }
 
+// HostOf is the host of a guest in which somebody else installed clockarbiter.
+func HostOf(g *Guest) Host { return Host{g} }
+
 // Where a package puts what deploy holds.
 var installed = []struct {
 	from, to string
@@ -149,6 +152,27 @@ func (h Host) Journal(t testing.TB, kind supervisor.MessageID) []Entry {
 		entries = append(entries, e)
 	}
 	return entries
+}
+
+// At is when the entry reached the journal, on the guest's CLOCK_MONOTONIC.
+func (e Entry) At(t testing.TB) time.Duration {
+	t.Helper()
+	us, err := strconv.ParseInt(e["__MONOTONIC_TIMESTAMP"], 10, 64)
+	if err != nil {
+		t.Fatalf("entry %v: %v", e, err)
+	}
+	return time.Duration(us) * time.Microsecond
+}
+
+// Monotonic is the guest's CLOCK_MONOTONIC, to ten milliseconds: it never sleeps.
+func (g *Guest) Monotonic(t testing.TB) time.Duration {
+	t.Helper()
+	up, _, _ := strings.Cut(g.Run(t, "cat /proc/uptime"), " ")
+	d, err := time.ParseDuration(up + "s")
+	if err != nil {
+		t.Fatalf("/proc/uptime: %v", err)
+	}
+	return d
 }
 
 // Kernel is the state of the kernel's clock as adjtimex(8) prints it, by name: a reading that has

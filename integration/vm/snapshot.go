@@ -63,14 +63,14 @@ func makeSnapshot(b builds, mode Mode, path string) error {
 	return os.Rename(disk, path)
 }
 
-// lockFile keeps two test runs from making the same snapshot.
+// lockFile keeps two tests from making the same thing.
 func lockFile(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("lock snapshot: %w", err)
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock snapshot: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // closing unlocks, and nothing was written
 }

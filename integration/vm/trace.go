@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -31,13 +32,13 @@ func (w World) Measure(t testing.TB, d time.Duration) Trace {
 // MeasureEvery reads the system clock against the truth.
 func (w World) MeasureEvery(t testing.TB, d, interval time.Duration) Trace {
 	t.Helper()
-	return parseTrace(t, w.guest.Run(t, fmt.Sprintf("gauge -interval %v -count %d", interval, int(d/interval))))
+	return parseTrace(t, w.guest.Run(t, fmt.Sprintf("gauge %s -interval %v -count %d", w.options.utc(), interval, int(d/interval))))
 }
 
 // StartTrace measures in the background until CollectTrace.
 func (w World) StartTrace(t testing.TB, interval time.Duration) {
 	t.Helper()
-	w.guest.Run(t, fmt.Sprintf("gauge -interval %v -count 0 >/run/trace 2>&1 </dev/null & echo $! >/run/trace.pid", interval))
+	w.guest.Run(t, fmt.Sprintf("gauge %s -interval %v -count 0 >/run/trace 2>&1 </dev/null & echo $! >/run/trace.pid", w.options.utc(), interval))
 }
 
 // CollectTrace ends StartTrace.
@@ -116,4 +117,28 @@ func (tr Trace) Within(limit time.Duration) (time.Duration, bool) {
 func (tr Trace) String() string {
 	return fmt.Sprintf("n=%d rms=%v p99.9=%v max=%v first=%v last=%v steps=%d", len(tr), tr.RMS(), tr.Quantile(0.999), tr.Max(),
 		tr[0].Error, tr[len(tr)-1].Error, tr.Steps())
+}
+
+// Promise is the true error beside the bound that the kernel publishes at the same time.
+type Promise struct {
+	Reading
+	Bound time.Duration
+}
+
+// Promises reads both n times, with a script between.
+func (w World) Promises(t testing.TB, n int, pause string) []Promise {
+	t.Helper()
+	out := lines(w.guest.Run(t, fmt.Sprintf("for i in $(seq %d); do adjtimex --print | sed -n 's/^ *maxerror: *//p'; gauge %s; %s; done", n, w.options.utc(), pause)))
+	var promises []Promise
+	for i := 0; i+1 < len(out); i += 2 {
+		us, err := strconv.Atoi(out[i])
+		if err != nil {
+			t.Fatalf("maxerror %q: %v", out[i], err)
+		}
+		promises = append(promises, Promise{parseTrace(t, out[i+1])[0], time.Duration(us) * time.Microsecond})
+	}
+	if len(promises) != n {
+		t.Fatalf("%d readings of maxerror, want %d", len(promises), n)
+	}
+	return promises
 }

@@ -22,11 +22,30 @@ type WorldOptions struct {
 	NTPServers int
 	// NoB leaves grandmaster B out.
 	NoB bool
+	// Date is what the host's clock shows at the start; zero: as the snapshot left it.
+	Date time.Time
+	// Leap is the leap second at the first midnight after Date: 1 is inserted, -1 deleted, 0 none. NTP servers
+	// and grandmasters announce it.
+	Leap int
+}
+
+// midnight is the first one after Date, seconds since 1970.
+func (o WorldOptions) midnight() int64 {
+	return o.Date.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1).Unix()
+}
+
+// utc are the flags by which the world's programs know UTC.
+func (o WorldOptions) utc() string {
+	if o.Leap == 0 {
+		return ""
+	}
+	return fmt.Sprintf("-leap-by %d -leap-at %d", o.Leap, o.midnight())
 }
 
 // World is what surrounds the host in the guest.
 type World struct {
-	guest *Guest
+	guest   *Guest
+	options WorldOptions
 }
 
 // Grandmaster is one of the world's two.
@@ -51,7 +70,7 @@ func (w World) B() Grandmaster {
 // NewWorld makes the world in a fresh guest and returns when its clocks are set and its daemons run.
 func NewWorld(t testing.TB, g *Guest, o WorldOptions) World {
 	t.Helper()
-	w := World{g}
+	w := World{g, o}
 	g.PutProgram(t, "/usr/local/bin/truth", "./integration/vm/guest/truth")
 	g.PutProgram(t, "/usr/local/bin/gauge", "./integration/vm/guest/gauge")
 	g.Run(t, network(o))
@@ -63,7 +82,27 @@ func NewWorld(t testing.TB, g *Guest, o WorldOptions) World {
 	for n := range o.NTPServers {
 		w.Serve(t, n+1)
 	}
+	if o.Leap != 0 {
+		w.announce(t)
+	}
 	return w
+}
+
+// announce has the grandmasters announce the leap second, and what is after it when it is over.
+func (w World) announce(t testing.TB) {
+	t.Helper()
+	before := Settings{Leap61: w.options.Leap > 0, Leap59: w.options.Leap < 0}
+	after := Settings{UTCOffset: int(UTCOffset.Seconds()) + w.options.Leap}
+	masters := []Grandmaster{w.A(), w.B()}
+	if w.options.NoB {
+		masters = masters[:1]
+	}
+	for _, m := range masters {
+		m.Advertise(t, before)
+		// The host's clock is the one under test: what is waited for is an interval.
+		w.guest.Run(t, fmt.Sprintf("(sleep $((%d + %d - $(date +%%s))); %s) >/dev/null 2>&1 </dev/null &",
+			w.options.midnight(), w.options.Leap, m.advertise(after)))
+	}
 }
 
 // network makes the namespaces and addresses, and waits for the links: the driver resets the PHC when
@@ -94,6 +133,9 @@ sleep 1
 func (w World) setClocks(t testing.TB, o WorldOptions) {
 	t.Helper()
 	var b strings.Builder
+	if !o.Date.IsZero() {
+		fmt.Fprintf(&b, "date -s @%d\n", o.Date.Unix())
+	}
 	for phc := range 4 {
 		fmt.Fprintf(&b, "phc_ctl -q /dev/ptp%d -- freq 0 set adj %d\n", phc, int(UTCOffset.Seconds()))
 	}
@@ -134,6 +176,18 @@ type Settings struct {
 // Start starts the grandmaster's ptp4l, which must not run, and has it advertise UTC.
 func (m Grandmaster) Start(t testing.TB) {
 	t.Helper()
+	m.startAs(t, "")
+}
+
+// Replace puts another grandmaster with the same time in the place of this one.
+func (m Grandmaster) Replace(t testing.TB, identity string) {
+	t.Helper()
+	m.Kill(t)
+	m.startAs(t, "clockIdentity "+identity+"\n")
+}
+
+func (m Grandmaster) startAs(t testing.TB, identity string) {
+	t.Helper()
 	conf := fmt.Sprintf(`[global]
 free_running 1
 tx_timestamp_timeout 100
@@ -143,7 +197,7 @@ domainNumber %[2]d
 network_transport %[3]s
 clockClass 6
 priority1 100
-`, m.namespace, m.domain, m.transport)
+%[4]s`, m.namespace, m.domain, m.transport, identity)
 	m.guest.Put(t, "/run/"+m.namespace+".conf", 0o644, []byte(conf))
 	m.guest.Run(t, fmt.Sprintf(`ip netns exec %[1]s ptp4l -i %[2]s -f /run/%[1]s.conf -m -q >>/run/%[1]s.log 2>&1 </dev/null &
 echo $! >/run/%[1]s.pid
@@ -155,6 +209,10 @@ n=0; until [ -S /run/%[1]s.sock ]; do n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1; d
 // Advertise changes what the grandmaster says of itself; its time stays.
 func (m Grandmaster) Advertise(t testing.TB, s Settings) {
 	t.Helper()
+	m.guest.Run(t, m.advertise(s))
+}
+
+func (m Grandmaster) advertise(s Settings) string {
 	bit := map[bool]int{true: 1}
 	if s.ClockClass == 0 {
 		s.ClockClass = 6
@@ -162,7 +220,7 @@ func (m Grandmaster) Advertise(t testing.TB, s Settings) {
 	if s.UTCOffset == 0 {
 		s.UTCOffset = int(UTCOffset.Seconds())
 	}
-	m.guest.Run(t, fmt.Sprintf(grandmasterSettings, "/run/"+m.namespace+".sock", m.domain, s.ClockClass, s.UTCOffset, bit[s.Leap61], bit[s.Leap59]))
+	return fmt.Sprintf(grandmasterSettings, "/run/"+m.namespace+".sock", m.domain, s.ClockClass, s.UTCOffset, bit[s.Leap61], bit[s.Leap59])
 }
 
 // Kill ends the grandmaster's ptp4l at once.
@@ -189,8 +247,8 @@ func (m Grandmaster) shift(t testing.TB, by time.Duration) {
 // Serve starts NTP server n, which serves the truth.
 func (w World) Serve(t testing.TB, n int, options ...string) {
 	t.Helper()
-	w.guest.Run(t, fmt.Sprintf("ip netns exec gmA truth -address 10.8.0.%[1]d %[2]s >/run/truth%[1]d.log 2>&1 </dev/null & echo $! >/run/truth%[1]d.pid",
-		n, strings.Join(options, " ")))
+	w.guest.Run(t, fmt.Sprintf("ip netns exec gmA truth -address 10.8.0.%[1]d %[3]s %[2]s >/run/truth%[1]d.log 2>&1 </dev/null & echo $! >/run/truth%[1]d.pid",
+		n, strings.Join(options, " "), w.options.utc()))
 }
 
 // StopServing ends NTP server n.

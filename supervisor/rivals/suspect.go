@@ -54,14 +54,11 @@ const (
 // judge says whether and why a process is a suspect.
 func judge(p process) (Suspect, bool) {
 	s := Suspect{
-		PID: p.pid, Name: p.comm, Command: strings.Join(p.argv, " "), Unit: p.unit, Container: p.container,
+		PID: p.pid, Name: p.comm, Command: shorten(strings.Join(p.argv, " ")), Unit: p.unit, Container: p.container,
 		MayWrite: p.mayWrite(), Daemon: daemonOf(p.comm, p.argv),
 	}
-	if len(s.Command) > 256 {
-		s.Command = strings.ToValidUTF8(s.Command[:256], "")
-	}
 	if s.Container == "" && p.nested {
-		s.Container = "a PID namespace of its own"
+		s.Container = ownNamespace
 	}
 	few := bits.OnesCount64(p.caps) < ordinaryRoot
 	switch {

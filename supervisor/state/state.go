@@ -1,5 +1,6 @@
 // Package state is what one run of the supervisor leaves to the next: the rate of the oscillator, so
-// that a restart, even after SIGKILL, needs to learn nothing again before it steers well.
+// that a restart, even after SIGKILL, needs to learn nothing again before it steers well, and the learnt
+// biases of the sources, which a run without their teacher could never learn.
 //
 // The file is small, whole or absent (written beside and renamed, both synced), carries its version and
 // a checksum, and is believed only when nobody else could have written it and every figure is one that
@@ -16,16 +17,18 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strconv"
 	"time"
 )
 
-// Version is that of the format. A file of another version is not read: its successor relearns in
-// seconds what a misreading would spoil for hours.
-const Version = 1
+// Version is that of the format that is written. Version 1, which had no biases, is read too. A file of any
+// other is not: its successor relearns in seconds what a misreading would spoil for hours.
+const Version = 2
 
 const (
 	// MaxBytes bounds a file.
-	MaxBytes = 64 << 10
+	MaxBytes = 256 << 10
 	// MaxFreqPPB is the largest believable frequency: no crystal is off by 500 ppm.
 	MaxFreqPPB = 500_000
 	// magic begins the first line.
@@ -43,6 +46,8 @@ type State struct {
 	// oscillator is slow. SDPPB is one standard deviation of it when it was saved.
 	FreqPPB float64 `json:"freq_ppb"`
 	SDPPB   float64 `json:"sd_ppb"`
+	// Biases are the learnt constant offsets, one per source at most.
+	Biases []Bias `json:"biases,omitempty"`
 }
 
 // How the uncertainty of a saved rate grows.
@@ -81,12 +86,15 @@ func (s State) check() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	refuse(s.Saved.Year() < 2020 || s.Saved.Year() > 2199, "it was saved in the year %d", s.Saved.Year())
+	refuse(!sensible(s.Saved), "it was saved in the year %d", s.Saved.Year())
 	refuse(!(math.Abs(s.FreqPPB) <= MaxFreqPPB), "frequency %g ppb is beyond %d", s.FreqPPB, MaxFreqPPB)
 	refuse(!(s.SDPPB > 0 && s.SDPPB <= MaxFreqPPB), "standard deviation %g ppb is not between 0 and %d", s.SDPPB, MaxFreqPPB)
 	refuse(len(s.Boot) > 64, "boot identifier of %d bytes", len(s.Boot))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkBiases(s.Biases))...)
 }
+
+// sensible reports whether a time can be one at which this program ran.
+func sensible(t time.Time) bool { return t.Year() >= 2020 && t.Year() <= 2199 }
 
 // Encode returns the contents of a file, or the error of a state that Decode would refuse.
 func Encode(s State) ([]byte, error) {
@@ -94,18 +102,22 @@ func Encode(s State) ([]byte, error) {
 		return nil, fmt.Errorf("encode state: %w", err)
 	}
 	s.Saved = s.Saved.UTC()
+	s.Biases = slices.Clone(s.Biases)
+	for i := range s.Biases {
+		s.Biases[i].Learnt = s.Biases[i].Learnt.UTC()
+	}
 	body, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
 	}
 	body = append(body, '\n')
-	return append(header(body), body...), nil
+	return append(header(Version, body), body...), nil
 }
 
 // header is the first line: what it is, its version, the checksum of what follows.
-func header(body []byte) []byte {
+func header(version int, body []byte) []byte {
 	sum := sha256.Sum256(body)
-	return fmt.Appendf(nil, "%s %d %s\n", magic, Version, hex.EncodeToString(sum[:]))
+	return fmt.Appendf(nil, "%s %d %s\n", magic, version, hex.EncodeToString(sum[:]))
 }
 
 // Decode reads the contents of a file. The error says what is wrong with it.
@@ -119,10 +131,11 @@ func Decode(data []byte) (State, error) {
 	if len(words) != 3 || string(words[0]) != magic {
 		return s, errors.New("not a state file")
 	}
-	if string(words[1]) != fmt.Sprint(Version) {
-		return s, fmt.Errorf("version %.20q, this program reads %d", words[1], Version)
+	version, err := strconv.Atoi(string(words[1]))
+	if err != nil || version < 1 || version > Version {
+		return s, fmt.Errorf("version %.20q, this program reads 1 to %d", words[1], Version)
 	}
-	if want := header(body); !bytes.Equal(append(first, '\n'), want) {
+	if want := header(version, body); !bytes.Equal(append(first, '\n'), want) {
 		return s, errors.New("checksum does not match: it was changed or cut")
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -135,6 +148,9 @@ func Decode(data []byte) (State, error) {
 	}
 	if err := s.check(); err != nil {
 		return State{}, err
+	}
+	if version == 1 && len(s.Biases) > 0 {
+		return State{}, errors.New("contents: version 1 has no biases")
 	}
 	return s, nil
 }

@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -28,7 +29,7 @@ func encoded(t testing.TB, s State) []byte {
 }
 
 // sealed gives any contents a right first line.
-func sealed(body string) []byte { return append(header([]byte(body)), body...) }
+func sealed(body string) []byte { return append(header(Version, []byte(body)), body...) }
 
 func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 	good := encoded(t, saved)
@@ -40,7 +41,8 @@ func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 	}{
 		{"empty", nil, "not a state file"},
 		{"another file", []byte("[clock]\n"), "not a state file"},
-		{"a newer version", bytes.Replace(good, []byte(" 1 "), []byte(" 2 "), 1), `version "2"`},
+		{"a newer version", bytes.Replace(good, []byte(" 2 "), []byte(" 3 "), 1), `version "3"`},
+		{"no version", bytes.Replace(good, []byte(" 2 "), []byte(" x "), 1), `version "x"`},
 		{"a changed figure", changed, "checksum"},
 		{"cut", good[:len(good)-5], "checksum"},
 		{"more at the end", append(bytes.Clone(good), 'x'), "checksum"},
@@ -55,7 +57,7 @@ func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 		{"an endless boot", sealed(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":1,"boot":"` + strings.Repeat("x", 65) + `"}`), "boot"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if s, err := Decode(tc.data); err == nil || !strings.Contains(err.Error(), tc.want) || s != (State{}) && tc.want == "contents" {
+			if s, err := Decode(tc.data); err == nil || !strings.Contains(err.Error(), tc.want) || !cmp.Equal(s, State{}) && tc.want == "contents" {
 				t.Errorf("Decode = %+v, %v; want an error with %q", s, err, tc.want)
 			}
 		})
@@ -64,6 +66,63 @@ func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 		if _, err := Encode(s); err == nil {
 			t.Errorf("Encode(%+v) is not refused", s)
 		}
+	}
+}
+
+// withBiases is a state with n biases of names as long as they come.
+func withBiases(n int) State {
+	s := saved
+	for i := range n {
+		id := fmt.Sprintf("%s%03d", strings.Repeat("<", maxID-3), i)
+		s.Biases = append(s.Biases, Bias{ID: id, Reference: strings.Repeat("&", maxReference), Offset: -maxBias, SD: maxBias, Learnt: saved.Saved})
+	}
+	return s
+}
+
+func TestBiasesAreKept(t *testing.T) {
+	for _, n := range []int{0, 1, MaxBiases} {
+		s := withBiases(n)
+		got, err := Decode(encoded(t, s))
+		if diff := cmp.Diff(s, got); err != nil || diff != "" {
+			t.Errorf("%d biases: %v\n%s", n, err, diff)
+		}
+	}
+}
+
+func TestABiasThatNoneCanBeIsRefused(t *testing.T) {
+	for want, spoil := range map[string]func(*Bias){
+		"source":             func(b *Bias) { b.ID = "" },
+		"source \"x\\n\"":    func(b *Bias) { b.ID = "x\n" },
+		"reference":          func(b *Bias) { b.Reference = strings.Repeat("x", maxReference+1) },
+		"beyond":             func(b *Bias) { b.Offset = maxBias + 1 },
+		"standard deviation": func(b *Bias) { b.SD = 0 },
+		"year 1":             func(b *Bias) { b.Learnt = time.Time{} },
+	} {
+		s := withBiases(1)
+		spoil(&s.Biases[0])
+		if _, err := Encode(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	twice, many := withBiases(1), withBiases(MaxBiases+1)
+	twice.Biases = append(twice.Biases, twice.Biases[0])
+	for want, s := range map[string]State{"a second one": twice, "65 biases": many} {
+		if _, err := Encode(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestTheEarlierVersionIsReadAndHasNoBiases(t *testing.T) {
+	const body = `{"saved":"2026-11-22T12:00:00Z","boot":"boot","freq_ppb":-12345.5,"sd_ppb":80}` + "\n"
+	got, err := Decode(append(header(1, []byte(body)), body...))
+	if diff := cmp.Diff(saved, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	with := encoded(t, withBiases(1))
+	with = with[bytes.IndexByte(with, '\n')+1:]
+	if _, err := Decode(append(header(1, with), with...)); err == nil {
+		t.Error("version 1 with biases is read")
 	}
 }
 
@@ -118,7 +177,7 @@ func TestAFileIsWholeOrNotThere(t *testing.T) {
 	if err := Save(path, State{}); err == nil {
 		t.Error("nonsense was saved")
 	}
-	if got, err := Load(path); err != nil || got != saved {
+	if got, err := Load(path); err != nil || !cmp.Equal(got, saved) {
 		t.Errorf("after a failed save: %+v, %v", got, err)
 	}
 	if err := os.Chmod(path, 0o666); err != nil {
@@ -147,6 +206,7 @@ func TestBootIsTheSameTwice(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, saved))
 	f.Add(sealed("{}"))
+	f.Add(encoded(f, withBiases(MaxBiases)))
 	f.Add(sealed(`{"freq_ppb":1e999}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, d := range [][]byte{data, sealed(string(data))} {
@@ -158,7 +218,7 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("%q gives a rate of %g +- %g", d, freq, sd)
 			}
 			again, err := Decode(encoded(t, s))
-			if err != nil || !again.Saved.Equal(s.Saved) || again.FreqPPB != s.FreqPPB {
+			if err != nil || !again.Saved.Equal(s.Saved) || again.FreqPPB != s.FreqPPB || len(again.Biases) != len(s.Biases) {
 				t.Errorf("%q does not survive being saved: %+v, %v", d, again, err)
 			}
 		}

@@ -15,29 +15,32 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"clockarbiter/integration/vm/guest/leap"
 )
 
 func main() {
 	device := flag.String("phc", "/dev/ptp0", "the PHC that has the true time, TAI")
-	utcOffset := flag.Duration("utc-offset", 37*time.Second, "what the PHC is ahead of UTC")
+	var utc leap.Scale
+	utc.Flags()
 	interval := flag.Duration("interval", time.Second, "between readings")
 	count := flag.Int("count", 1, "how many readings; 0: until killed")
 	other := flag.String("other", "", "another PHC, to compare with the first")
 	flag.Parse()
 	if *other != "" {
-		if err := compare(*device, *other); err != nil {
+		if err := compare(*device, *other, &utc); err != nil {
 			fmt.Fprintln(os.Stderr, "gauge:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	if err := measure(*device, *utcOffset, *interval, *count); err != nil {
+	if err := measure(*device, &utc, *interval, *count); err != nil {
 		fmt.Fprintln(os.Stderr, "gauge:", err)
 		os.Exit(1)
 	}
 }
 
-func measure(device string, utcOffset, interval time.Duration, count int) error {
+func measure(device string, utc *leap.Scale, interval time.Duration, count int) error {
 	phc, err := unix.Open(device, unix.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", device, err)
@@ -47,11 +50,11 @@ func measure(device string, utcOffset, interval time.Duration, count int) error 
 		if n > 0 {
 			time.Sleep(interval)
 		}
-		offset, window, err := read(phc)
+		offset, window, err := read(phc, utc)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%.6f %d %d %d\n", float64(clock(unix.CLOCK_MONOTONIC))/1e9, offset-int64(utcOffset), window, stepped())
+		fmt.Fprintf(w, "%.6f %d %d %d\n", float64(clock(unix.CLOCK_MONOTONIC))/1e9, offset, window, stepped())
 		if err := w.Flush(); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
@@ -61,7 +64,7 @@ func measure(device string, utcOffset, interval time.Duration, count int) error 
 
 // compare reads one PHC before and after the other, so that the rate of the system clock between them does
 // not count.
-func compare(device, other string) error {
+func compare(device, other string, utc *leap.Scale) error {
 	phc, err := unix.Open(device, unix.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", device, err)
@@ -72,7 +75,7 @@ func compare(device, other string) error {
 	}
 	var offsets [3]int64
 	for i, fd := range []int{phc, second, phc} {
-		if offsets[i], _, err = read(fd); err != nil {
+		if offsets[i], _, err = read(fd, utc); err != nil {
 			return err
 		}
 	}
@@ -81,7 +84,7 @@ func compare(device, other string) error {
 }
 
 // read compares the PHC with CLOCK_REALTIME: the reading with the narrowest window of several.
-func read(phc int) (offset, window int64, err error) {
+func read(phc int, utc *leap.Scale) (offset, window int64, err error) {
 	const readings = 5
 	o, err := unix.IoctlPtpSysOffsetExtended(phc, readings)
 	if err != nil {
@@ -91,7 +94,7 @@ func read(phc int) (offset, window int64, err error) {
 	for _, t := range o.Ts[:min(int(o.Samples), readings)] {
 		before, after := ns(t[0]), ns(t[2])
 		if half := (after - before + 1) / 2; half >= 0 && half < window {
-			window, offset = half, ns(t[1])-before-(after-before)/2
+			window, offset = half, ns(t[1])-utc.Offset(ns(t[1]))-before-(after-before)/2
 		}
 	}
 	return offset, window, nil

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"clockarbiter/integration/vm/guest/leap"
 )
 
 func main() {
@@ -24,10 +26,9 @@ func main() {
 	var device, address string
 	flag.StringVar(&device, "phc", "/dev/ptp0", "the PHC that has the true time, TAI")
 	flag.StringVar(&address, "address", "10.8.0.1", "IPv4 address to serve on, port 123")
-	flag.DurationVar(&s.utcOffset, "utc-offset", 37*time.Second, "what the PHC is ahead of UTC")
+	s.utc.Flags()
 	flag.DurationVar(&s.lie, "lie", 0, "added to the time that is served")
 	flag.IntVar(&s.stratum, "stratum", 1, "stratum that is served")
-	flag.IntVar(&s.leap, "leap", 0, "leap indicator that is served; 3 is unsynchronised")
 	flag.Parse()
 	if err := s.open(device, address); err != nil {
 		fmt.Fprintln(os.Stderr, "truth:", err)
@@ -42,8 +43,9 @@ func main() {
 }
 
 type server struct {
-	utcOffset, lie time.Duration
-	stratum, leap  int
+	utc     leap.Scale
+	lie     time.Duration
+	stratum int
 
 	phc       int
 	socket    int
@@ -92,12 +94,12 @@ func (s *server) answer() error {
 	if n < packetSize || request[0]&7 != modeClient || !ok {
 		return nil
 	}
-	toTrue, err := s.trueMinusSystem()
+	toTrue, indicator, err := s.trueMinusSystem()
 	if err != nil {
 		return err
 	}
 	reply := make([]byte, packetSize)
-	reply[0] = byte(s.leap<<6) | request[0]&0x38 | modeServer
+	reply[0] = byte(indicator<<6) | request[0]&0x38 | modeServer
 	reply[1], reply[2] = byte(s.stratum), request[2]
 	reply[3] = 0xe7                              // precision 2^-25 s
 	binary.BigEndian.PutUint32(reply[8:], 1)     // root dispersion 2^-16 s
@@ -114,22 +116,23 @@ func (s *server) answer() error {
 	return nil
 }
 
-// trueMinusSystem is what is added to CLOCK_REALTIME to get the UTC that is served, in nanoseconds.
-func (s *server) trueMinusSystem() (int64, error) {
+// trueMinusSystem is what is added to CLOCK_REALTIME to get the UTC that is served, in nanoseconds, and the leap
+// indicator that goes with it.
+func (s *server) trueMinusSystem() (toTrue int64, indicator int, err error) {
 	const readings = 5
 	o, err := unix.IoctlPtpSysOffsetExtended(s.phc, readings)
 	if err != nil {
-		return 0, fmt.Errorf("read PHC: %w", err)
+		return 0, 0, fmt.Errorf("read PHC: %w", err)
 	}
-	var offset int64
+	var tai int64
 	width := int64(1) << 62
 	for _, t := range o.Ts[:min(int(o.Samples), readings)] {
 		before, after := ns(t[0]), ns(t[2])
 		if w := after - before; w >= 0 && w < width {
-			width, offset = w, ns(t[1])-before-w/2
+			width, tai, toTrue = w, ns(t[1]), ns(t[1])-before-w/2
 		}
 	}
-	return offset - int64(s.utcOffset) + int64(s.lie), nil
+	return toTrue - s.utc.Offset(tai) + int64(s.lie), s.utc.Indicator(tai), nil
 }
 
 // latency is the median of what the last transmissions took to the wire.

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"clockarbiter/sources"
+	"clockarbiter/supervisor"
+)
+
+// printLeap says what is known of leap seconds, and whether one is armed.
+func printLeap(w io.Writer, l supervisor.LeapStatus) {
+	switch until, ok := l.Expires.Get(); {
+	case ok:
+		fmt.Fprintf(w, "leap      %s until %s, TAI - UTC %v", l.Table, until.Format(time.DateOnly), l.TAIOffset)
+	case l.Problem != "":
+		fmt.Fprintf(w, "leap      no table: %s", l.Problem)
+	default:
+		fmt.Fprint(w, "leap      no table")
+	}
+	if l.Armed != sources.LeapNone {
+		fmt.Fprintf(w, "; ARMED to %v a second at the end of this day", l.Armed)
+	}
+	if l.Held {
+		fmt.Fprint(w, "; it is due, nothing is corrected meanwhile")
+	}
+	fmt.Fprintln(w)
+}
