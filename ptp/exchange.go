@@ -39,6 +39,8 @@ const (
 	negativeLeeway = 20 * time.Microsecond // a delay may be this much below zero before the master must have stepped
 	mostOutliers   = 3                     // outliers in a row, each against the last, that make us forget everything
 	pendingSyncs   = 8                     // Syncs that wait for rate and delay at most
+	queuesApart    = 8                     // times the usual queueing that two Syncs may differ by without being on trial
+	queueingMemory = 8                     // Syncs over which the usual queueing is averaged
 	knownRateLimit = 10_000                // ppb by which a known rate may change from one Sync to the next
 )
 
@@ -105,6 +107,8 @@ type Exchange struct {
 	// trial is the newest of outliers in a row.
 	trial    sources.Optional[Sync]
 	outliers int
+	// queueing is the usual excess of the delay over the path's minimum.
+	queueing time.Duration
 	// delay is the newest one way delay, from requests of which the newest left at delayAt.
 	delay     time.Duration
 	delayAt   sources.Optional[timescale.Instant]
@@ -226,7 +230,7 @@ func (x *Exchange) contradiction(a, b Sync) time.Duration {
 	if known {
 		limit = knownRateLimit
 	}
-	if off.Abs() <= x.stamps.outlier+time.Duration(float64(local)*float64(limit)*1e-9) {
+	if off.Abs() <= x.stamps.outlier+queuesApart*x.queueing+time.Duration(float64(local)*float64(limit)*1e-9) {
 		return 0
 	}
 	return off
@@ -279,6 +283,7 @@ func rateError(r rate, age time.Duration) time.Duration {
 // measurement is that of a Sync and a one way delay, from requests so far away in time.
 func (x *Exchange) measurement(s Sync, r rate, own, age time.Duration) Measurement {
 	best := x.minimum.add(s.T2, own)
+	x.queueing += (own - best - x.queueing) / queueingMemory
 	return Measurement{
 		Parent:     s.Parent,
 		At:         s.T2,

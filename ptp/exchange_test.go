@@ -267,6 +267,27 @@ func TestAMillisecondIsAStepForHardwareTimestamps(t *testing.T) {
 	}
 }
 
+func TestHardwareTimestampsOverACongestedNetwork(t *testing.T) {
+	for _, jitter := range []time.Duration{30 * time.Microsecond, 300 * time.Microsecond} {
+		n, x := newNetwork(10), NewExchange(false, Hardware)
+		n.jitter = jitter
+		n.run(x, 0, 20*time.Second)
+		got := n.run(x, 20*time.Second, 320*time.Second)
+		if len(got) < 290 {
+			t.Errorf("jitter %v: %d measurements of 300 Syncs", jitter, len(got))
+		}
+		var outside int
+		for _, m := range got {
+			if (m.Offset - n.truth(m.At)).Abs() > m.Delay/2+m.Dispersion {
+				outside++
+			}
+		}
+		if outside > 3 {
+			t.Errorf("jitter %v: %d of %d measurements break their promise", jitter, outside, len(got))
+		}
+	}
+}
+
 // A path that becomes longer on one side looks like a stepped master until the next request.
 func TestALongerPathIsKnownWithTheNextRequest(t *testing.T) {
 	n, x := newNetwork(10), NewExchange(false, Hardware)

@@ -14,6 +14,8 @@ const (
 	rateMaxSyncs = 128
 	rateMaxSpan  = 32 * time.Second
 	rateMinSpan  = 500 * time.Millisecond
+	// firstJitter is what the first two Syncs may have queued, where two are enough for a rate.
+	firstJitter = 500 * time.Nanosecond
 	// maxRatePPB is the largest believable rate of the master against L: 500 ppm for a bad crystal
 	// here, as much for a master that is being slewed.
 	maxRatePPB = 1_000_000
@@ -76,6 +78,9 @@ func (e *rateEstimator) rate() (rate, bool) {
 	// neighbours share their noise with no others, so n-half of them are independent.
 	span := float64(e.points[n-1].t2.Sub(e.points[0].t2))
 	r.SD = 1.25*1.48*median(slopes)/math.Sqrt(float64(len(slopes))) + 1e9*float64(e.resolution)/span
+	if len(slopes) == 1 { // which shows no noise
+		r.SD += 1e9 * float64(firstJitter) / span
+	}
 	return r, math.Abs(r.PPB) <= maxRatePPB
 }
 
