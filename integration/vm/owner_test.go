@@ -28,6 +28,7 @@ func putTest(t *testing.T, g *vm.Guest, path, pkg string) {
 
 // TestPrograms: this kernel's verifier takes the programs.
 func TestPrograms(t *testing.T) {
+	t.Parallel()
 	g := vm.Start(t, vm.Virtual)
 	putTest(t, g, "/tmp/tracer.test", "clockarbiter/supervisor/tracer")
 	out := g.Run(t, "/tmp/tracer.test -test.v -test.run Verifier 2>&1")
@@ -79,6 +80,8 @@ const container = "docker-0123456789abcdef0123456789abcdef0123456789abcdef012345
 
 // TestCallersAreNamed: whoever writes to the clock is named by the kernel, though it ends at once.
 func TestCallersAreNamed(t *testing.T) {
+	long(t)
+	t.Parallel()
 	g, _, h := withBPF(t, traced(false))
 	h.Await(t, "tracing", 30*time.Second, func(st supervisor.Status) bool { return tracerState(st).Tracing })
 	for _, c := range []struct {
@@ -124,6 +127,8 @@ func TestCallersAreNamed(t *testing.T) {
 // TestEnforce: what everybody else tries fails with EPERM and does not move the clock, until the
 // supervisor is gone, however it went.
 func TestEnforce(t *testing.T) {
+	long(t)
+	t.Parallel()
 	g, w, h := withBPF(t, traced(true))
 	h.Await(t, "enforcing", 30*time.Second, func(st supervisor.Status) bool { return tracerState(st).Enforcing })
 	w.StartTrace(t, 250*time.Millisecond)
@@ -174,6 +179,7 @@ done | sort`
 // TestNobodyIsRoot: the unit with hardware timestamps runs under three users, none of them root, each child in
 // a cgroup of its own.
 func TestNobodyIsRoot(t *testing.T) {
+	t.Parallel()
 	g, _, h := locked(t, ordinary, hardwareA+threeNTP, "ptp:enp2s0")
 	const want = `clockarbiter clockarbiter 20035e0 1 /supervisor
 clockarbiter-ntp chronyd 0 1 /child-chronyd
@@ -204,6 +210,8 @@ while (1) { push @memory, "x" x 1_000_000; select(undef, undef, undef, 0.02) }
 
 // TestALeakingChildIsKilledAlone: by its own limit, with what it started, and nobody else notices.
 func TestALeakingChildIsKilledAlone(t *testing.T) {
+	long(t)
+	t.Parallel()
 	g := vm.Start(t, vm.Virtual)
 	vm.NewWorld(t, g, ordinary)
 	h := vm.Install(t, g, "[ptp]\nptp4l = \"/usr/local/bin/leaky\"\n"+hardwareA+threeNTP)

@@ -147,13 +147,23 @@ func cgroupName(name string) string {
 	}, name)
 }
 
-// open is a descriptor of the group for clone3(2).
-func (g *cgroup) open() (*os.File, error) {
-	f, err := os.OpenFile(g.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// door is where a process enters the group: the shim, before it does anything else. clone3(2), by which it
+// could be born there, is not to be had under systemd's RestrictNamespaces=.
+func (g *cgroup) door() (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(g.dir, "cgroup.procs"), os.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open cgroup: %w", err)
 	}
 	return f, nil
+}
+
+// enterCgroup moves the calling process through a door.
+func enterCgroup(door *os.File) error {
+	_, err := door.WriteString("0") // the writer itself
+	if err := errors.Join(err, door.Close()); err != nil {
+		return fmt.Errorf("enter cgroup: %w", err)
+	}
+	return nil
 }
 
 // kill ends every process in the group, whatever group of processes it has fled to.

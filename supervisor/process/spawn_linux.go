@@ -60,7 +60,7 @@ func (c *osChild) Signal(sig unix.Signal) error {
 // what was started, unless the error is errSurvived. A child that is returned delivers on ExitC in any case.
 func spawn(ctx context.Context, groups *Cgroups, spec Spec, emit func(pid int, line string)) (child, error) {
 	c := &osChild{exitC: make(chan Exit, 1)}
-	plumbing, err := newPlumbing(spec)
+	plumbing, err := newPlumbing(spec, groups != nil)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
@@ -83,12 +83,12 @@ func spawn(ctx context.Context, groups *Cgroups, spec Spec, emit func(pid int, l
 	return c, nil
 }
 
-// enter makes the child's cgroup, into which it will be born.
+// enter makes the child's cgroup, which the shim enters.
 func (c *osChild) enter(groups *Cgroups, spec Spec, p *plumbing) (err error) {
 	if c.group, err = groups.enter(spec.Name, spec.Limits); err != nil {
 		return err
 	}
-	if p.group, err = c.group.open(); err != nil {
+	if p.group, err = c.group.door(); err != nil {
 		return errors.Join(err, c.group.remove())
 	}
 	p.theirs = append(p.theirs, p.group)
@@ -221,11 +221,11 @@ type plumbing struct {
 	output *os.File // our end of stdout and stderr
 	status *os.File // our end of the status pipe
 	theirs []*os.File
-	group  *os.File // the child's cgroup; nil: none
+	group  *os.File // the way into the child's cgroup; nil: it has none
 }
 
 // newPlumbing makes the files and writes the order for spec.
-func newPlumbing(spec Spec) (_ *plumbing, err error) {
+func newPlumbing(spec Spec, cgroup bool) (_ *plumbing, err error) {
 	p := &plumbing{}
 	defer func() {
 		if err != nil {
@@ -247,7 +247,7 @@ func newPlumbing(spec Spec) (_ *plumbing, err error) {
 		return nil, err
 	}
 	p.theirs = append(p.theirs, statusEnd)
-	order, err := orderFile(spec)
+	order, err := orderFile(spec, cgroup)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +265,7 @@ func (p *plumbing) attributes() *syscall.ProcAttr {
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	if p.group != nil {
-		a.Sys.UseCgroupFD, a.Sys.CgroupFD = true, int(p.group.Fd())
+		a.Files = append(a.Files, p.group.Fd()) // cgroupFD
 	}
 	return a
 }
@@ -301,7 +301,7 @@ func pipe(name string) (r, w *os.File, err error) {
 
 // orderFile returns a memory file that holds the order for spec, to be read from its beginning. In
 // memory, an order of any size is written without waiting for a reader.
-func orderFile(spec Spec) (*os.File, error) {
+func orderFile(spec Spec, cgroup bool) (*os.File, error) {
 	env := spec.Env
 	if env == nil {
 		env = defaultEnv()
@@ -314,6 +314,7 @@ func orderFile(spec Spec) (*os.File, error) {
 		Credential:   spec.Credential,
 		Capabilities: spec.Capabilities,
 		Limits:       spec.Limits,
+		Cgroup:       cgroup,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write order: %w", err)
