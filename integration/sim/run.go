@@ -24,6 +24,7 @@ type world struct {
 	recorder   recorder
 	peers      []Peer
 	told       func(Fault)
+	leapt      time.Duration // UTC by leap seconds
 }
 
 // l returns L in ns since Epoch.
@@ -107,6 +108,8 @@ func (w *world) fail(now Elapsed, f Fault) {
 		w.oscillator.ShiftFrequency(f.Value)
 	case FaultSuspend:
 		w.suspend(now, Elapsed(f.For))
+	case FaultLeapSecond:
+		w.leapt -= time.Duration(f.Value) * time.Second
 	case FaultPause:
 		w.host.sleep(now + Elapsed(f.For))
 	case FaultForeignStep:
