@@ -80,9 +80,9 @@ func (s *controlServer) obey(ctx context.Context, conn net.Conn) error {
 	if err := conn.SetDeadline(time.Now().Add(controlTimeout)); err != nil {
 		return err
 	}
-	verb, err := bufio.NewReader(io.LimitReader(conn, maxControlBytes)).ReadString('\n')
+	verb, err := readVerb(conn)
 	if err != nil {
-		return fmt.Errorf("no request within %v and %d bytes", controlTimeout, maxControlBytes)
+		return err
 	}
 	// Not before: who hangs up on what it has not read takes its own answer back.
 	peer, err := peerOf(conn)
@@ -92,12 +92,21 @@ func (s *controlServer) obey(ctx context.Context, conn net.Conn) error {
 	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
 		return fmt.Errorf("user %d may not: only root may change what the supervisor does", peer.Uid)
 	}
-	if verb != verbReload+"\n" {
+	if verb != verbReload {
 		return fmt.Errorf("unknown request %q", verb)
 	}
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	return s.reload(ctx)
+}
+
+// readVerb reads a line that is not longer than a verb.
+func readVerb(r io.Reader) (string, error) {
+	line, err := bufio.NewReaderSize(io.LimitReader(r, maxControlBytes), maxControlBytes).ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("no request within %v and %d bytes", controlTimeout, maxControlBytes)
+	}
+	return strings.TrimSuffix(line, "\n"), nil
 }
 
 // peerOf is who is at the other end, by the kernel's word (unix(7), SO_PEERCRED).

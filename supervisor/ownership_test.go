@@ -16,6 +16,7 @@ import (
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
+	"clockarbiter/integration/frugal"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/rivals"
 )
@@ -320,10 +321,12 @@ func FuzzStrangerDoes(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, order string) {
-		v := clock.NewVirtual(func() timescale.Instant { return 0 }, 0, 0)
-		if err := strangerDoes(v.Stranger(), order); err != nil && fmt.Sprint(err) == "" {
-			t.Error("an error without words")
-		}
+		frugal.Parse(t, len(order), func() {
+			v := clock.NewVirtual(func() timescale.Instant { return 0 }, 0, 0)
+			if err := strangerDoes(v.Stranger(), order); err != nil && fmt.Sprint(err) == "" {
+				t.Error("an error without words")
+			}
+		})
 	})
 }
 

@@ -82,13 +82,27 @@ func isPipe(fd int) bool {
 
 // readOrder reads the order that the supervisor left in the memory file.
 func readOrder() (order, error) {
-	var o order
-	text, err := io.ReadAll(os.NewFile(orderFD, "order"))
+	text, err := io.ReadAll(io.LimitReader(os.NewFile(orderFD, "order"), maxOrder+1))
 	if err != nil {
-		return o, fmt.Errorf("read order: %w", err)
+		return order{}, fmt.Errorf("read order: %w", err)
+	}
+	return parseOrder(text)
+}
+
+// maxOrder bounds an order: what execve(2) takes of arguments and environment is less.
+const maxOrder = 4 << 20
+
+// parseOrder reads an order. One without a program is none.
+func parseOrder(text []byte) (order, error) {
+	var o order
+	if len(text) > maxOrder {
+		return o, fmt.Errorf("read order: more than %d bytes", maxOrder)
 	}
 	if err := json.Unmarshal(text, &o); err != nil {
-		return o, fmt.Errorf("read order: %w", err)
+		return order{}, fmt.Errorf("read order: %w", err)
+	}
+	if len(o.Argv) == 0 || o.Argv[0] == "" {
+		return order{}, errors.New("read order: no program in it")
 	}
 	return o, nil
 }
