@@ -51,7 +51,7 @@ maxpoll = 2
 // The limits of the true error in virtual time.
 const (
 	byPHC = time.Microsecond
-	// steady is the RMS while nothing happens: 8 ns was measured, 40 ns where the PHC's own servo shows.
+	// steady is the RMS while nothing happens: 3 to 8 ns were measured, 40 ns where the PHC's servo shows.
 	steady = 20 * time.Nanosecond
 	byNTP = 10 * time.Microsecond
 	// lied is what a source that lies may do to the clock before it is found out.
