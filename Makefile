@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 GO ?= go
 FUZZTIME ?= 1m
+FUZZCORPUS ?= $(HOME)/.cache/clockarbiter/fuzz
 
 version := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 tools_dir := $(CURDIR)/build/tools
@@ -24,7 +25,7 @@ real := ./integration/namespaces ./integration/e2e ./integration/faults
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check build lint fmt vet race real bench bench-peers soak fuzz tools root clean test-vm vm-short vm-setup
+.PHONY: help demo test check build lint fmt vet race real bench bench-peers soak fuzz nightly cover tools root clean test-vm vm-short vm-setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -35,7 +36,7 @@ demo: root ## two minutes: one ptp4l, three chronyd, the arbiter, and what goes 
 	@exec bin/demo -clockarbiter bin/clockarbiter
 
 test: root ## set up and test everything: lint, race detector, real daemons in namespaces, a virtual machine (root)
-	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc systemd-analyze
 	@$(MAKE) --no-print-directory check real vm-short
 
 check: lint vet race build ## format, lint, race tests, build: what needs no root
@@ -83,15 +84,36 @@ soak: root ## another 30,000 random hosts in the simulator, and half an hour of 
 	$(GO) test ./integration/scenarios -run Random -count=1 -random.first 10001 -random.count 30000 -timeout 60m
 	$(GO) test -race ./integration/faults -count=1 -faults.seed 0 -faults.for 30m -faults.kills 200 -timeout 90m
 
-fuzz: ## every fuzz target for FUZZTIME each
-	@set -e; for package in $$($(GO) list ./...); do \
+nightly: soak ## the long forms: soak, and every fuzz target for two minutes (root, three hours)
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=2m
+
+# What fuzzing found interesting is kept in FUZZCORPUS and is where the next run begins; an input that breaks
+# something is in testdata/fuzz of its package, to be committed with the cure.
+fuzz: ## every fuzz target for FUZZTIME each, from the corpora in FUZZCORPUS on
+	@set -e; grown=$$($(GO) env GOCACHE)/fuzz/clockarbiter; mkdir -p $(FUZZCORPUS) "$$grown"; \
+	cp -r $(FUZZCORPUS)/. "$$grown"; trap 'cp -r "$$grown"/. $(FUZZCORPUS)' EXIT; \
+	for package in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
 
+# Each package by the tests of its own, then what real chronyd and ptp4l reach of it.
+cover: root ## coverage of supervisor, clock, chrony and ptp, and of the last two by real daemons alone (root)
+	@mkdir -p build/cover
+	@for package in supervisor clock chrony ptp; do \
+		$(GO) test -count=1 -skip '^TestReal' -coverpkg ./$$package/... -coverprofile build/cover/$$package.out ./$$package/... >build/cover/$$package.log || \
+			{ cat build/cover/$$package.log; exit 1; }; \
+		printf '%-28s %s\n' $$package "$$($(GO) tool cover -func build/cover/$$package.out | sed -n 's/^total:.*[[:space:]]//p')"; \
+	done
+	@for package in chrony ptp; do \
+		$(GO) test -count=1 -run '^TestReal' -coverpkg ./$$package -coverprofile build/cover/$$package-real.out ./$$package >build/cover/$$package-real.log || \
+			{ cat build/cover/$$package-real.log; exit 1; }; \
+		printf '%-28s %s\n' "$$package, real daemons" "$$($(GO) tool cover -func build/cover/$$package-real.out | sed -n 's/^total:.*[[:space:]]//p')"; \
+	done
+
 tools: ## chronyd and ptp4l for the tests, unpacked where they are not installed
-	scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+	scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc systemd-analyze
 
 root:
 	@[[ $$(id -u) -eq 0 ]] || { \

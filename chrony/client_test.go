@@ -17,6 +17,8 @@ import (
 	fbchrony "github.com/facebook/time/ntp/chrony"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"clockarbiter/integration/frugal"
 )
 
 var address1 = Address{IP: netip.MustParseAddr("192.0.2.1")}
@@ -258,16 +260,18 @@ func FuzzReply(f *testing.F) {
 	f.Add(uint16(cmdTracking), reply(cmdTracking, seq, 5, 0, make([]byte, 76)))
 	f.Add(uint16(cmdSourceName), reply(cmdSourceName, seq, 19, 0, make([]byte, 256)))
 	f.Fuzz(func(t *testing.T, cmd uint16, p []byte) {
-		if err := checkReply(p, command(cmd), seq); err != nil {
-			return
-		}
-		replyType(p)
-		_, _ = decodeSource(p)
-		_, _ = decodeNTPData(p)
-		_, _ = decodeAuthData(p)
-		_, _ = decode[*fbchrony.ReplySources](p)
-		_, _ = decode[*fbchrony.ReplyTracking](p)
-		_, _ = decode[*fbchrony.ReplyNTPSourceName](p)
-		_, _ = decode[*fbchrony.ReplySelectData](p)
+		frugal.Parse(t, len(p), func() {
+			if err := checkReply(p, command(cmd), seq); err != nil {
+				return
+			}
+			replyType(p)
+			_, _ = decodeSource(p)
+			_, _ = decodeNTPData(p)
+			_, _ = decodeAuthData(p)
+			_, _ = decode[*fbchrony.ReplySources](p)
+			_, _ = decode[*fbchrony.ReplyTracking](p)
+			_, _ = decode[*fbchrony.ReplyNTPSourceName](p)
+			_, _ = decode[*fbchrony.ReplySelectData](p)
+		})
 	})
 }

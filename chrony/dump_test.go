@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"clockarbiter/clock/timescale"
+	"clockarbiter/integration/frugal"
 	"clockarbiter/sources"
 )
 
@@ -182,21 +183,23 @@ func FuzzParseDump(f *testing.F) {
 	f.Add([]byte(dumpHead + "2 0\n" + dumpLine1))
 	f.Add([]byte("SRC0\n.\n0 0 0 0 0\n1 0\n-1.000000000 1e400 0 0 0 0 0\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := ParseDump(data)
-		if err != nil && !errors.Is(err, ErrTruncated) || d == nil {
-			return
-		}
-		if len(d.Samples) > maxDumpSamples {
-			t.Fatalf("%d samples", len(d.Samples))
-		}
-		for i, s := range d.Samples {
-			if s.RealtimeNS < 0 || s.PeerDelay < 0 || s.PeerDispersion < 0 || s.RootDelay < 0 || s.RootDispersion < 0 ||
-				s.LocalFast.Abs() > maxDumpSeconds*time.Second || s.Resolution < 1 {
-				t.Fatalf("sample %+v", s)
+		frugal.Parse(t, len(data), func() {
+			d, err := ParseDump(data)
+			if err != nil && !errors.Is(err, ErrTruncated) || d == nil {
+				return
 			}
-			if i > 0 && s.RealtimeNS <= d.Samples[i-1].RealtimeNS {
-				t.Fatalf("order: %+v", d.Samples)
+			if len(d.Samples) > maxDumpSamples {
+				t.Fatalf("%d samples", len(d.Samples))
 			}
-		}
+			for i, s := range d.Samples {
+				if s.RealtimeNS < 0 || s.PeerDelay < 0 || s.PeerDispersion < 0 || s.RootDelay < 0 || s.RootDispersion < 0 ||
+					s.LocalFast.Abs() > maxDumpSeconds*time.Second || s.Resolution < 1 {
+					t.Fatalf("sample %+v", s)
+				}
+				if i > 0 && s.RealtimeNS <= d.Samples[i-1].RealtimeNS {
+					t.Fatalf("order: %+v", d.Samples)
+				}
+			}
+		})
 	})
 }

@@ -141,6 +141,7 @@ func TestWatchDetects(t *testing.T) {
 		{"a slew of -0.1 ppm", func(o *owned) { o.twoClocks.adjtime = -0.1 }, 10 * time.Second, SlewMade, -100, 60},
 		{"adjtime(3) at 500 ppm", func(o *owned) { o.twoClocks.adjtime = 500 }, 1500 * time.Millisecond, SlewMade, 5e5, 3e5},
 		{"a frequency", func(o *owned) { o.t.Freq += 65536 * 3; o.ppm += 3 }, 1500 * time.Millisecond, FrequencyWritten, 3000, 0.1},
+		{"a frequency of the least size", func(o *owned) { o.t.Freq--; o.ppm -= 1.0 / 65536 }, 1500 * time.Millisecond, FrequencyWritten, -1000.0 / 65536, 0.001},
 		{"a tick", func(o *owned) { o.t.Tick++; o.ppm += 100 }, 1500 * time.Millisecond, FrequencyWritten, 100_000, 0.1},
 		{"the kernel's PLL", func(o *owned) { o.t.Status |= staPLL; o.t.Offset = 5000 }, 1500 * time.Millisecond, SettingsWritten, 0, 0},
 		{"TAI - UTC", func(o *owned) { o.t.Tai = 10 }, 1500 * time.Millisecond, SettingsWritten, 0, 0},

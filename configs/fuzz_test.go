@@ -11,6 +11,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/integration/frugal"
 )
 
 func addCorpus(f *testing.F) {
@@ -37,7 +39,9 @@ func addCorpus(f *testing.F) {
 func FuzzParse(f *testing.F) {
 	addCorpus(f)
 	f.Fuzz(func(t *testing.T, doc string) {
-		c, err := Parse("fuzz.toml", []byte(doc))
+		var c *Config
+		var err error
+		frugal.Parse(t, len(doc), func() { c, err = Parse("fuzz.toml", []byte(doc)) })
 		if err != nil {
 			checkErrors(t, doc, err)
 			return

@@ -10,6 +10,8 @@ import (
 
 	"github.com/facebook/time/ptp/protocol"
 	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/integration/frugal"
 )
 
 // capture reads a datagram that a real ptp4l sent, kept as hexadecimal text.
@@ -171,7 +173,9 @@ func FuzzParseManagement(f *testing.F) {
 		f.Add(capture(f, name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseManagement(b)
+		var m Message
+		var err error
+		frugal.Parse(t, len(b), func() { m, err = parseManagement(b) })
 		if err != nil {
 			return
 		}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/facebook/time/ptp/protocol"
+
 	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
@@ -155,6 +157,10 @@ func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sourc
 func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition, string) {
 	c, words := portCondition(m.snapshot.Ports[port].Data.PortState)
 	if c != sources.Measuring {
+		// A client's port that hears the master of another is LISTENING, as one that hears nothing.
+		if other := activePort(m.snapshot.Ports); other >= 0 && m.snapshot.Ports[port].Data.PortState == protocol.PortStateListening {
+			words += ", or " + m.cfg.Interfaces[other] + ", which shares its PHC, is in use"
+		}
 		return c, words
 	}
 	if _, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset); unknown != "" {

@@ -176,6 +176,11 @@ func TestHardwareTimestampsArePlacedByThePHCAndMeasuredAsTheOthers(t *testing.T)
 	if r := report(t, m.polled(second(protocol.PortStateSlave)), "ptp:eth1:0"); r.Condition != sources.Measuring {
 		t.Errorf("while measuring: %+v", r)
 	}
+	beside := second(protocol.PortStateSlave)
+	beside.snapshot.Ports[0].Data.PortState = protocol.PortStateListening
+	if r := report(t, m.polled(beside), "ptp:eth0:0"); !strings.Contains(r.Detail, "or eth1, which shares its PHC, is in use") {
+		t.Errorf("a port beside the one in use: %+v", r)
+	}
 	m.read(stamped{err: errors.New("open PHC of eth0: gone")}, wakeC)
 	if r := report(t, m.polled(second(protocol.PortStateSlave)), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "gone") {
 		t.Errorf("without the device: %+v", r)

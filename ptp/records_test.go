@@ -9,6 +9,8 @@ import (
 
 	"github.com/facebook/time/ptp/protocol"
 	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/integration/frugal"
 )
 
 // Datagrams that ptp4l 3.1.1 sent to a slave event monitor.
@@ -111,9 +113,25 @@ func FuzzParseRecords(f *testing.F) {
 	f.Add(unhex(f, realSync))
 	f.Add(unhex(f, realDelay))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := parseRecords(b)
-		if n := len(r.Syncs)*syncRecordSize + len(r.Delays)*delayRecordSize; n > len(b) || (err != nil && n > 0) {
-			t.Errorf("%d bytes of records in %d, %v", n, len(b), err)
-		}
+		frugal.Parse(t, len(b), func() {
+			r, err := parseRecords(b)
+			if n := len(r.Syncs)*syncRecordSize + len(r.Delays)*delayRecordSize; n > len(b) || (err != nil && n > 0) {
+				t.Errorf("%d bytes of records in %d, %v", n, len(b), err)
+			}
+		})
+	})
+}
+
+func FuzzParseRelease(f *testing.F) {
+	for _, seed := range []string{"3.1.1", "4.4-00012-gdeadbee", "v4", "99999.1", "4.2\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, said string) {
+		frugal.Parse(t, len(said), func() {
+			r, err := ParseRelease(said)
+			if err == nil && (r.Major < 0 || r.Minor < 0 || r.Patch < 0 || r.Major > 9999) {
+				t.Errorf("%q is %v", said, r)
+			}
+		})
 	})
 }

@@ -1,12 +1,15 @@
 package ptp
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -141,5 +144,29 @@ func TestParseRelease(t *testing.T) {
 func TestVersionOfAMissingProgram(t *testing.T) {
 	if _, err := Version(t.Context(), "/nonexistent/ptp4l"); err == nil || !strings.Contains(err.Error(), "/nonexistent/ptp4l") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// A program of the right name that never stops talking costs neither time nor memory.
+func TestVersionOfAProgramWithoutAnEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ptp4l")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nyes 4.2 | head -c 50000000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := Version(t.Context(), path)
+	runtime.ReadMemStats(&after)
+	if err != nil || r.String() != "4.2" || after.TotalAlloc-before.TotalAlloc > 4<<20 {
+		t.Errorf("%v, %v, %d bytes", r, err, after.TotalAlloc-before.TotalAlloc)
+	}
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nsleep 20 &\nsleep 20\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if _, err := Version(ctx, path); err == nil || time.Since(begin) > 15*time.Second {
+		t.Errorf("a program that hangs: %v after %v", err, time.Since(begin))
 	}
 }

@@ -76,11 +76,13 @@ func ParseRelease(s string) (Release, error) {
 func Version(ctx context.Context, binary string) (Release, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, binary, "-v").CombinedOutput()
-	if err != nil {
+	var said answer
+	cmd := exec.CommandContext(ctx, binary, "-v")
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &said, &said, time.Second // what it has started may hold the pipe
+	if err := cmd.Run(); err != nil {
 		return Release{}, fmt.Errorf("run %s -v: %w", binary, err)
 	}
-	r, err := ParseRelease(string(out))
+	r, err := ParseRelease(said.String())
 	if err != nil {
 		return Release{}, fmt.Errorf("read %s -v: %w", binary, err)
 	}
@@ -88,6 +90,16 @@ func Version(ctx context.Context, binary string) (Release, error) {
 		return r, fmt.Errorf("%s is linuxptp %v; %v or later is needed", binary, r, Oldest)
 	}
 	return r, nil
+}
+
+// answer keeps the beginning of what a program says, which may have no end.
+type answer struct{ strings.Builder }
+
+// Write keeps what fits; it never fails, so that the program ends by itself or in time.
+func (a *answer) Write(p []byte) (int, error) {
+	const most = 4096
+	a.Builder.Write(p[:min(len(p), max(0, most-a.Len()))]) // never fails (strings.Builder)
+	return len(p), nil
 }
 
 // clip shortens foreign text for an error message.

@@ -8,6 +8,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"clockarbiter/integration/frugal"
 )
 
 // entries reads all of a file; nothing in it may be wrong.
@@ -102,16 +104,18 @@ func FuzzReader(f *testing.F) {
 	f.Add(small)
 	f.Add([]byte("\x1f\x8b"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		r, err := NewReader(bytes.NewReader(file))
-		if err != nil {
-			return
-		}
-		for range 10_000 {
-			if _, err := r.Next(); err != nil {
-				break
+		frugal.Parse(t, len(file), func() {
+			r, err := NewReader(bytes.NewReader(file))
+			if err != nil {
+				return
 			}
-		}
-		if r, err = NewReader(bytes.NewReader(file)); err == nil {
+			for range 10_000 {
+				if _, err := r.Next(); err != nil {
+					break
+				}
+			}
+		})
+		if r, err := NewReader(bytes.NewReader(file)); err == nil {
 			_, _ = Replay(r) // whatever it says, it must say it
 		}
 	})
@@ -123,9 +127,11 @@ func FuzzState(f *testing.F) {
 	f.Add(encodeState(s.roster))
 	f.Add(encodeState(s.arbiter))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, err := decodeState[scenarioState](b); err == nil && !bytes.Equal(encodeState(r), encodeState(r)) {
-			t.Error("one state, two encodings")
-		}
+		frugal.Parse(t, len(b), func() {
+			if r, err := decodeState[scenarioState](b); err == nil && !bytes.Equal(encodeState(r), encodeState(r)) {
+				t.Error("one state, two encodings")
+			}
+		})
 	})
 }
 

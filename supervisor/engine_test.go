@@ -17,6 +17,7 @@ import (
 	"clockarbiter/chrony"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
+	"clockarbiter/integration/frugal"
 	"clockarbiter/ptp"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/process"
@@ -398,7 +399,7 @@ func TestParseUsage(t *testing.T) {
 		ok         bool
 	}{
 		{"running", "12 (ptp4l) S" + fields, usage{cpu: 2 * time.Second}, true},
-		{"a name that looks like fields", "12 (a) T 1 (b) R" + fields, usage{cpu: 2 * time.Second}, true},
+		{"a name that looks like fields", "12 (a) T 1 (b) R" + fields, usage{runnable: true, cpu: 2 * time.Second}, true},
 		{"stopped", "12 (ptp4l) T" + fields, usage{stopped: true, cpu: 2 * time.Second}, true},
 		{"traced", "12 (ptp4l) t" + fields, usage{stopped: true, cpu: 2 * time.Second}, true},
 		{"cut", "12 (ptp4l) S 1 1", usage{}, false},
@@ -414,8 +415,10 @@ func TestParseUsage(t *testing.T) {
 func FuzzParseUsage(f *testing.F) {
 	f.Add([]byte("12 (ptp4l) S 1 1 1 0 -1 4194304 1 0 0 0 150 50 0 0 20 0 1 0 1"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if u, ok := parseUsage(data); !ok && u != (usage{}) || u.cpu < 0 {
-			t.Errorf("%q: %+v, %v", data, u, ok)
-		}
+		frugal.Parse(t, len(data), func() {
+			if u, ok := parseUsage(data); !ok && u != (usage{}) || u.cpu < 0 {
+				t.Errorf("%q: %+v, %v", data, u, ok)
+			}
+		})
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"clockarbiter/clock"
 	"clockarbiter/clock/timescale"
 	"clockarbiter/configs"
+	"clockarbiter/integration/frugal"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/rivals"
 )
@@ -320,9 +321,33 @@ func FuzzStrangerDoes(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, order string) {
-		v := clock.NewVirtual(func() timescale.Instant { return 0 }, 0, 0)
-		if err := strangerDoes(v.Stranger(), order); err != nil && fmt.Sprint(err) == "" {
-			t.Error("an error without words")
-		}
+		frugal.Parse(t, len(order), func() {
+			v := clock.NewVirtual(func() timescale.Instant { return 0 }, 0, 0)
+			if err := strangerDoes(v.Stranger(), order); err != nil && fmt.Sprint(err) == "" {
+				t.Error("an error without words")
+			}
+		})
 	})
+}
+
+// The kernel tells at once that somebody set the clock (TFD_TIMER_CANCEL_ON_SET): nobody waits for a tick.
+func TestASetClockIsPutRightBeforeTheNextTick(t *testing.T) {
+	r := newRig(t)
+	r.run(time.Minute)
+	setC := make(chan struct{}, 1)
+	r.own.setC = setC
+	r.interval = time.Hour
+	before := r.trueError()
+	r.virtual.Stranger().Step(time.Millisecond)
+	setC <- struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); r.loop.run(ctx) }()
+	within(t, 10*time.Second, "the step is taken back", func() bool { return r.trueError() == before })
+	cancel()
+	<-done
+	r.own.flush(r.at, true)
+	if got := r.journal.messages(MessageForeignWrite); len(got) != 1 || !strings.Contains(got[0], "1ms") {
+		t.Errorf("journal %v", got)
+	}
 }

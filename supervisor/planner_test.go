@@ -274,9 +274,9 @@ func TestAnInterfaceThatChangesConcernsItsEngineAlone(t *testing.T) {
 			return len(o.journal.messages(MessageReplanned)) == n && strings.Contains(o.of("ptp4l-veth0-0").Problem, "prepare")
 		}
 	}
-	settled("an interface gains a PHC", replaced(3))
+	settled("an interface gains a PHC, as some drivers do with the link", replaced(3))
 	o.change("veth0", func(f *InterfaceFacts) { f.Capabilities.PHC = sources.Some(4) })
-	settled("the PHC has another number", replaced(4))
+	settled("the PHC has another number, as that of a bond whose active slave changes", replaced(4))
 	o.change("veth0", func(f *InterfaceFacts) { f.Capabilities = hostFacts().Interfaces[2].Capabilities })
 	settled("the PHC is gone", func() bool { return o.of("ptp4l-veth0-0").Phase == "running" })
 	veth = o.of("ptp4l-veth0-0").PID

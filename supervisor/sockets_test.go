@@ -8,12 +8,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"clockarbiter/clock"
 )
 
 // serve runs a server until the test ends.
@@ -274,5 +277,101 @@ func TestStatusOfAGroupIsForThatGroup(t *testing.T) {
 	err := NewStatusServer(path+"2", lockedStatus, discard()).Restrict("no-such-group").Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "set paths.status_group") {
 		t.Errorf("a group that does not exist: %v", err)
+	}
+}
+
+// Whoever is not root is refused by the kernel's word on who it is, even where the socket lets it in.
+func TestControlKnowsItsClientsByTheKernelsWord(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("another user can only be had by root: run the tests as root")
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "control.sock")
+	server := &controlServer{path: path, log: discard(), reload: func(context.Context) error { t.Error("obeyed"); return nil }}
+	serve(t, server.run)
+	awaitSocket(t, path)
+	for p := dir; p != "/tmp" && p != "/"; p = filepath.Dir(p) {
+		if err := os.Chmod(p, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	answerC := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with its user
+		const nobody = 65534
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+			answerC <- errno
+			return
+		}
+		answerC <- RequestReload(context.WithoutCancel(t.Context()), path)
+	}()
+	if err := <-answerC; err == nil || !strings.Contains(err.Error(), "only root may") {
+		t.Errorf("nobody asked for a reload: %v", err)
+	}
+}
+
+// A thousand clients at once, half of whom never read and half of whom never end their request.
+func TestAThousandClientsDoNotSlowTheLoop(t *testing.T) {
+	r := newRig(t)
+	host, err := clock.NewHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.now, r.interval = host.Now, 20*time.Millisecond
+	r.loop.discipline = clock.NewDiscipline(clock.NewVirtual(host.Now, 0, 0), clock.DisciplineOptions{Interval: r.interval, MaxSlewPPM: 400, MaxFrequencyPPM: 500})
+	dir := t.TempDir()
+	status, control := filepath.Join(dir, "status.sock"), filepath.Join(dir, "control.sock")
+	serve(t, NewStatusServer(status, r.snapshot, discard()).Run)
+	serve(t, (&controlServer{path: control, log: discard(), reload: func(context.Context) error { return nil }}).run)
+	awaitSocket(t, status)
+	awaitSocket(t, control)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var idle lateness
+	wg.Go(func() { r.loop.run(ctx) })
+	wg.Go(func() { tickIdly(ctx, r.interval, &idle) })
+	before := openFiles(t)
+	var clients []net.Conn
+	refused := 0
+	for n := range 1000 {
+		path := status
+		if n%2 == 1 {
+			path = control
+		}
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), "client")
+		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+			refused++ // the queue of the one control client is full: that is a bound, too
+			f.Close()
+			continue
+		}
+		c, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetWriteDeadline(time.Now().Add(5 * time.Millisecond))
+		_, _ = c.Write([]byte("reload")) // and never an end
+		clients = append(clients, c)
+	}
+	if held := openFiles(t) - before - len(clients); held > statusMaxClients+4 {
+		t.Errorf("the servers hold %d descriptors", held)
+	}
+	time.Sleep(2 * time.Second)
+	for _, c := range clients {
+		c.Close()
+	}
+	cancel()
+	wg.Wait()
+	is, was := r.state.late.quantile(0.95), idle.quantile(0.95)
+	t.Logf("%d clients, %d turned away; 95 %% of %d ticks late by at most %v, of an idle loop beside it %v", len(clients), refused, r.state.status.Ticks, is, was)
+	if is > 2*was+r.interval {
+		t.Errorf("95 %% of the ticks were late by up to %v, of an idle loop beside it by %v", is, was)
 	}
 }

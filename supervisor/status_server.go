@@ -128,8 +128,14 @@ func ReadStatus(ctx context.Context, path string) (Status, error) {
 			return st, fmt.Errorf("read status: %w", err)
 		}
 	}
-	if err := json.NewDecoder(io.LimitReader(conn, maxStatusBytes)).Decode(&st); err != nil {
+	if st, err = decodeStatus(conn); err != nil {
 		return st, fmt.Errorf("read status from %s: %w", path, err)
 	}
 	return st, nil
+}
+
+// decodeStatus reads an answer of bounded size.
+func decodeStatus(r io.Reader) (st Status, err error) {
+	err = json.NewDecoder(io.LimitReader(r, maxStatusBytes)).Decode(&st)
+	return st, err
 }

@@ -16,7 +16,8 @@ import (
 const stoppedFor = 3 * time.Second
 
 // loopShare: a silent child that used more than this part of a processor, one in so many, does not hang
-// but loops. A healthy one uses far less than a hundredth.
+// but loops, and so does one that wants to and gets no processor. A healthy one uses far less than a
+// hundredth.
 const loopShare = 10
 
 // clockTick is the unit of CPU times in /proc/PID/stat: USER_HZ is 100 on every Linux (time(7)).
@@ -26,6 +27,8 @@ const clockTick = 10 * time.Millisecond
 type usage struct {
 	// stopped: by a signal or a tracer.
 	stopped bool
+	// runnable: it computes, or waits for a processor and nothing else.
+	runnable bool
 	// cpu is the processor time that it has used.
 	cpu time.Duration
 }
@@ -52,7 +55,7 @@ func parseUsage(stat []byte) (usage, bool) {
 		return usage{}, false
 	}
 	s := string(fields[state])
-	return usage{stopped: s == "T" || s == "t", cpu: time.Duration(user+system) * clockTick}, true
+	return usage{stopped: s == "T" || s == "t", runnable: s == "R", cpu: time.Duration(user+system) * clockTick}, true
 }
 
 // watch restarts a child that runs and gives no sign of life: being alive is not health.
@@ -117,7 +120,7 @@ func (e *engine) effort(pid int, silence time.Duration) string {
 	used := u.cpu - e.usage.cpu
 	e.mu.Unlock()
 	word := "it hangs"
-	if used > silence/loopShare {
+	if used > silence/loopShare || u.runnable {
 		word = "it loops"
 	}
 	return fmt.Sprintf(", in which it used %s of processor time: %s", max(0, used), word)

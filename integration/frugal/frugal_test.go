@@ -34,7 +34,7 @@ func TestOnlyAGreedyParserIsComplainedOf(t *testing.T) {
 		}, true},
 	} {
 		c := &complaints{TB: t}
-		Parse(c, tc.parse)
+		Parse(c, 0, tc.parse)
 		if (len(c.said) > 0) != tc.greedy {
 			t.Errorf("%s: %v", tc.name, c.said)
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/integration/frugal"
 )
 
 // TestScenarios runs every scenario in testdata: its assertions are the test.
@@ -220,7 +222,9 @@ func FuzzScenario(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := LoadScenario(data)
+		var s Scenario
+		var err error
+		frugal.Parse(t, len(data), func() { s, err = LoadScenario(data) })
 		if err != nil {
 			return
 		}

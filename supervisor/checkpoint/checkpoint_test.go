@@ -164,7 +164,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(body)
 	f.Add([]byte(`{"state":{}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		frugal.Parse(t, func() {
+		frugal.Parse(t, len(body), func() {
 			if _, err := Decode(body); err == nil {
 				return
 			}

@@ -20,6 +20,9 @@ const (
 	// shouts shall fill neither the journal nor the supervisor's time.
 	logBurst = 200
 	logRate  = 20.0
+	// readRate is how many bytes per second of a child's output are read: beyond that its pipe is full, and
+	// it waits. chronyd and ptp4l write a few lines per minute.
+	readRate = 512 << 10
 )
 
 // lineSplitter breaks a stream into lines of at most maxLine bytes and hands each on, printable and
@@ -162,6 +165,16 @@ func (o *output) lines() []string {
 // hands on its lines.
 func copyLines(r io.Reader, emit func(line string)) {
 	s := &lineSplitter{emit: emit}
-	_, _ = io.Copy(s, r) // the end of a pipe, however it comes, is all that there is to know
-	_ = s.Close()        // never fails
+	_, _ = io.Copy(s, slowly{r}) // the end of a pipe, however it comes, is all that there is to know
+	_ = s.Close()                // never fails
+}
+
+// slowly reads at readRate.
+type slowly struct{ io.Reader }
+
+// Read rests for as long as what it has read deserves.
+func (s slowly) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	time.Sleep(time.Duration(n) * time.Second / readRate)
+	return n, err
 }

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/integration/frugal"
 )
 
 // split returns the lines of the pieces of one stream.
@@ -54,7 +56,8 @@ func FuzzLines(f *testing.F) {
 		f.Add(seed, 3)
 	}
 	f.Fuzz(func(t *testing.T, stream string, at int) {
-		lines := split(stream)
+		var lines []string
+		frugal.Parse(t, len(stream), func() { lines = split(stream) })
 		for _, line := range lines {
 			if line == "" || len(line) > 10*maxLine || !utf8.ValidString(line) {
 				t.Fatalf("line %q", line)
@@ -97,8 +100,26 @@ func FuzzReport(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, report string) {
-		if err := parseReport([]byte(report)); (err == nil) != (report == "+") {
-			t.Fatalf("report %q: %v", report, err)
-		}
+		frugal.Parse(t, len(report), func() {
+			if err := parseReport([]byte(report)); (err == nil) != (report == "+") {
+				t.Fatalf("report %q: %v", report, err)
+			}
+		})
+	})
+}
+
+func FuzzOrder(f *testing.F) {
+	f.Add([]byte(`{"Argv":["/usr/sbin/chronyd","-n"],"Dir":"/run","Capabilities":["CAP_NET_RAW"]}`))
+	f.Add([]byte(`{"Argv":[]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		frugal.Parse(t, len(text), func() {
+			o, err := parseOrder(text)
+			if err == nil && o.Argv[0] == "" {
+				t.Errorf("%q is an order without a program", text)
+			}
+			if err == nil {
+				_, _ = newCapabilitySet(o.Capabilities) // whatever it says, it must say it
+			}
+		})
 	})
 }

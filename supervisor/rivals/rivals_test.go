@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"clockarbiter/integration/frugal"
 )
 
 const (
@@ -217,30 +219,36 @@ func TestLookoutNeverBlocksWhoAsks(t *testing.T) {
 func FuzzParseStatus(f *testing.F) {
 	f.Add([]byte("Name:\tchronyd\nPPid:\t1\nNSpid:\t7\t1\nCapEff:\t0000000002000400\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if p, err := parseStatus(in); err == nil {
-			judge(p)
-		}
+		frugal.Parse(t, len(in), func() {
+			if p, err := parseStatus(in); err == nil {
+				judge(p)
+			}
+		})
 	})
 }
 
 func FuzzParseCgroup(f *testing.F) {
 	f.Add([]byte("0::/system.slice/docker-" + id + ".scope\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		unit, container := parseCgroup(in)
-		if strings.ContainsAny(unit+container, "\n\x00") {
-			t.Errorf("unit %q, container %q", unit, container)
-		}
+		frugal.Parse(t, len(in), func() {
+			unit, container := parseCgroup(in)
+			if strings.ContainsAny(unit+container, "\n\x00") {
+				t.Errorf("unit %q, container %q", unit, container)
+			}
+		})
 	})
 }
 
 func FuzzParseCommand(f *testing.F) {
 	f.Add([]byte("/usr/sbin/chronyd\x00-F\x001\x00"), []byte(hostMap))
 	f.Fuzz(func(t *testing.T, command, uidMap []byte) {
-		argv := parseCommand(command)
-		daemonOf("x", argv)
-		parseMapped(uidMap)
-		if strings.Contains(strings.Join(argv, " "), "\n") {
-			t.Errorf("argv %q", argv)
-		}
+		frugal.Parse(t, len(command)+len(uidMap), func() {
+			argv := parseCommand(command)
+			daemonOf("x", argv)
+			parseMapped(uidMap)
+			if strings.Contains(strings.Join(argv, " "), "\n") {
+				t.Errorf("argv %q", argv)
+			}
+		})
 	})
 }

@@ -120,7 +120,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(`{"name":"x"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, d := range [][]byte{data, append(form.header(data), data...)} {
-			frugal.Parse(t, func() {
+			frugal.Parse(t, len(d), func() {
 				var c contents
 				if form.Open(d, &c) != nil {
 					return

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"clockarbiter/integration/frugal"
 	"clockarbiter/supervisor/trust"
 )
 
@@ -209,18 +210,20 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, withBiases(MaxBiases)))
 	f.Add(sealed(`{"freq_ppb":1e999}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, d := range [][]byte{data, sealed(string(data))} {
-			s, err := Decode(d)
-			if err != nil {
-				continue
+		frugal.Parse(t, len(data), func() {
+			for _, d := range [][]byte{data, sealed(string(data))} {
+				s, err := Decode(d)
+				if err != nil {
+					continue
+				}
+				if freq, sd, ok := s.Rate(saved.Saved, "boot"); ok && !(math.Abs(freq) <= MaxFreqPPB && sd > 0) {
+					t.Errorf("%q gives a rate of %g +- %g", d, freq, sd)
+				}
+				again, err := Decode(encoded(t, s))
+				if err != nil || !again.Saved.Equal(s.Saved) || again.FreqPPB != s.FreqPPB || len(again.Biases) != len(s.Biases) {
+					t.Errorf("%q does not survive being saved: %+v, %v", d, again, err)
+				}
 			}
-			if freq, sd, ok := s.Rate(saved.Saved, "boot"); ok && !(math.Abs(freq) <= MaxFreqPPB && sd > 0) {
-				t.Errorf("%q gives a rate of %g +- %g", d, freq, sd)
-			}
-			again, err := Decode(encoded(t, s))
-			if err != nil || !again.Saved.Equal(s.Saved) || again.FreqPPB != s.FreqPPB || len(again.Biases) != len(s.Biases) {
-				t.Errorf("%q does not survive being saved: %+v, %v", d, again, err)
-			}
-		}
+		})
 	})
 }

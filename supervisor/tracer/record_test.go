@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"clockarbiter/integration/frugal"
 )
 
 // sample is a record as the programs write it.
@@ -119,16 +121,18 @@ func FuzzDecode(f *testing.F) {
 	f.Add(sample{hook: hookSetTime, sec: 1<<63 - 1, nsec: -1 << 63}.raw())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		r, err := decode(raw)
-		if err != nil {
-			return
-		}
-		f := finder{proc: noProc, known: map[uint64]string{}}
-		c := f.call(r)
-		for _, s := range []string{c.What, c.Who(), c.Command, c.Unit, c.Container} {
-			if len(s) > 1024 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-				t.Fatalf("%q", s)
+		frugal.Parse(t, len(raw), func() {
+			r, err := decode(raw)
+			if err != nil {
+				return
 			}
-		}
+			f := finder{proc: noProc, known: map[uint64]string{}}
+			c := f.call(r)
+			for _, s := range []string{c.What, c.Who(), c.Command, c.Unit, c.Container} {
+				if len(s) > 1024 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+					t.Fatalf("%q", s)
+				}
+			}
+		})
 	})
 }
