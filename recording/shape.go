@@ -3,6 +3,7 @@ package recording
 import (
 	"reflect"
 	"runtime/debug"
+	"sync"
 
 	"clockarbiter/arbiter"
 	"clockarbiter/arbiter/roster"
@@ -18,7 +19,12 @@ func recorded() []reflect.Type {
 
 // Shape is a digest of the layout of everything that a keyframe or a digest holds. Its error names a
 // field that cannot be recorded: a function, a channel, an interface.
-func Shape() (string, error) {
+func Shape() (string, error) { return shapeOnce() }
+
+// shapeOnce keeps what does not change while the program runs.
+var shapeOnce = sync.OnceValues(shape)
+
+func shape() (string, error) {
 	text := ""
 	for _, t := range recorded() {
 		one, err := layout(t, map[reflect.Type]bool{})

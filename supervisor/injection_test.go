@@ -42,6 +42,8 @@ quarantine = "24h"
 bias_max_age = "24h"
 not_before = "2026-01-01"
 not_after = "2046-01-01"
+limits = ["1ms"]
+leap_table = "/usr/share/zoneinfo/leap-seconds.list"
 [ntp]
 chronyd = "chronyd"
 user = "_chrony"
