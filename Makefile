@@ -25,7 +25,7 @@ real := ./integration/namespaces ./integration/e2e ./integration/faults
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check build lint fmt vet race real bench soak fuzz nightly cover tools root clean test-vm vm-short vm-setup
+.PHONY: help demo test check build lint fmt vet race real bench bench-peers soak fuzz nightly cover tools root clean test-vm vm-short vm-setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,7 +36,7 @@ demo: root ## two minutes: one ptp4l, three chronyd, the arbiter, and what goes 
 	@exec bin/demo -clockarbiter bin/clockarbiter
 
 test: root ## set up and test everything: lint, race detector, real daemons in namespaces, a virtual machine (root)
-	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+	@scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc systemd-analyze
 	@$(MAKE) --no-print-directory check real vm-short
 
 check: lint vet race build ## format, lint, race tests, build: what needs no root
@@ -63,7 +63,7 @@ real: root build ## only the tests with real daemons in namespaces (root)
 	$(GO) test -race -count=1 -p 1 -timeout 5m $(real)
 
 test-vm: vm-setup ## every story of a whole host in a virtual machine: kernel clock, PHCs, systemd, Ansible (root, 15 minutes)
-	CLOCKARBITER_VM=1 $(GO) test -count=1 -v -timeout 60m ./integration/vm
+	CLOCKARBITER_VM=1 $(GO) test -count=1 -v -p 1 -timeout 60m ./integration/vm ./integration/vm/peers
 
 vm-short: vm-setup ## the stories of test-vm that no change may break, as make test runs them (root, minutes)
 	CLOCKARBITER_VM=1 $(GO) test -count=1 -short -timeout 30m ./integration/vm
@@ -75,6 +75,10 @@ vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbite
 
 bench: ## the figures of docs/benchmark.md: estimator and discipline beside the peers (10 minutes)
 	$(GO) test ./integration/sim -run TestFigures -v -count=1 -timeout 60m -seeds 20 -hours 4
+
+bench-peers: vm-setup ## docs/benchmark-peers.md: beside timemaster, phc2sys and chronyd in the virtual machine (root, an hour)
+	CLOCKARBITER_VM=1 $(GO) test ./integration/vm/peers -run '^(TestBenchmark|TestReport)$$' -v -count=1 -timeout 6h -parallel 2 \
+		-runs $(CURDIR)/build/peers -docs $(CURDIR)/docs
 
 soak: root ## another 30,000 random hosts in the simulator, and half an hour of faults on real daemons (root)
 	$(GO) test ./integration/scenarios -run Random -count=1 -random.first 10001 -random.count 30000 -timeout 60m
@@ -109,7 +113,7 @@ cover: root ## coverage of supervisor, clock, chrony and ptp, and of the last tw
 	done
 
 tools: ## chronyd and ptp4l for the tests, unpacked where they are not installed
-	scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc
+	scripts/tools.sh $(tools_dir) chronyd ptp4l setpriv gcc systemd-analyze
 
 root:
 	@[[ $$(id -u) -eq 0 ]] || { \

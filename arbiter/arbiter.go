@@ -167,6 +167,10 @@ type record struct {
 	// jumped is set when a believed source started a new track, and until it has settled again.
 	jumped   bool
 	believed bool
+	// vouched is set while others stand in for the samples that it has yet to show.
+	vouched bool
+	// settled is when it settled for the first time.
+	settled sources.Optional[timescale.Instant]
 	// losses counts how often it was lost while selected, the last time at lastLoss.
 	losses   int
 	lastLoss timescale.Instant

@@ -21,6 +21,8 @@ type following struct {
 	refuted bool
 	// locked is set for good when the clock was locked for the first time: the start is over.
 	locked bool
+	// first is when a source was followed for the first time.
+	first sources.Optional[timescale.Instant]
 	// holding is when holdover began.
 	holding sources.Optional[timescale.Instant]
 }
@@ -75,6 +77,7 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 func (a *Arbiter) pursue(r *round, d *Decision) string {
 	est := a.target(r, d)
 	a.follow.est, a.follow.has, a.follow.refuted = est, true, false
+	a.follow.first = sources.Some(a.follow.first.Or(r.in.Now))
 	a.follow.holding = sources.None[timescale.Instant]()
 	d.Target, d.Bound = sources.Some(est), sources.Some(est.Bound)
 	a.watchRate(r, est)

@@ -146,6 +146,10 @@ func (a *Arbiter) defend(r *round, incumbent *view) {
 	if best.Options.Prefer && !incumbent.Options.Prefer {
 		why = fmt.Sprintf("%s is preferred", best.ID)
 	}
+	if a.late(best, r.in.Now) {
+		r.take(best, RuleImprovement, why+"; it settled after the choice at the start")
+		return
+	}
 	if held := age(r.in.Now, since); held < hold {
 		left := show(hold - held)
 		r.take(incumbent, RuleIncumbent, fmt.Sprintf("%s; %s stays for another %v", why, incumbent.ID, left))
@@ -164,6 +168,13 @@ func (a *Arbiter) beats(challenger, incumbent *view) bool {
 		return challenger.Options.Prefer
 	}
 	return challenger.score*max(1, a.cfg.Hysteresis) < incumbent.score
+}
+
+// late reports whether the source came late to the start: who settled first was taken, and one that settles
+// within ImprovementHold after that was not there to be chosen, and need not wait.
+func (a *Arbiter) late(v *view, now timescale.Instant) bool {
+	first, ok := a.follow.first.Get()
+	return ok && age(now, first) < a.cfg.ImprovementHold && v.rec.settled.Or(first) > first
 }
 
 // holdFor tells a worsened incumbent from an improved challenger: the incumbent has degraded when its

@@ -2,14 +2,20 @@ package arbiter
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"clockarbiter/clock/timescale"
+	"clockarbiter/sources"
 )
 
 const (
 	// forgetLosses is how long a source must not be lost to be treated as new again.
 	forgetLosses = 10 * time.Minute
+	// vouchedSamples settle a new source whose whole error interval is within those of two settled and
+	// independent ones: by following it the clock cannot leave where they would keep it. Two samples
+	// tell its rate.
+	vouchedSamples, vouchers = 2, 2
 	// maxPenalty limits how often the settling of a flapping source is quadrupled.
 	maxPenalty = 3
 )
@@ -27,12 +33,17 @@ func (a *Arbiter) settle(r *round) {
 		if v.state != 0 {
 			continue
 		}
-		need := a.needed(v.rec, r.in.Now)
-		if have := v.est.Samples - v.rec.base; have < need {
+		need, have := a.needed(v.rec, r.in.Now), v.est.Samples-v.rec.base
+		v.rec.vouched = have < need && (v.rec.vouched || !v.rec.believed && r.vouched(v))
+		if v.rec.vouched {
+			need = min(need, vouchedSamples)
+		}
+		if have < need {
 			v.fail(Settling, fmt.Sprintf("%d of %d samples since it %s", max(0, have), need, v.rec.began()))
 			continue
 		}
 		v.rec.believed, v.rec.jumped, v.rec.continues = true, false, false
+		v.rec.settled = sources.Some(v.rec.settled.Or(r.in.Now))
 		v.state, v.reason = Selectable, v.rec.sound.say(v, agreeing)
 	}
 }
@@ -59,6 +70,21 @@ func (s *sentence) say(v *view, agreeing string) string {
 	return s.text
 }
 
+// vouched reports whether settled sources, independent of v and of each other, stand behind all of its
+// error interval.
+func (r *round) vouched(v *view) bool {
+	groups := []string{v.independence()}
+	for i := range r.views {
+		o := &r.views[i]
+		settled := o.has && o.rec.believed && !o.Options.NoSelect && (o.state == 0 || o.state == Selectable)
+		within := subtract(o.offset, o.bound) <= subtract(v.offset, v.bound) && subtract(o.offset, -o.bound) >= subtract(v.offset, -v.bound)
+		if settled && within && !slices.Contains(groups, o.independence()) {
+			groups = append(groups, o.independence())
+		}
+	}
+	return len(groups) > vouchers
+}
+
 // began says since when the samples of a settling source are counted.
 func (rec *record) began() string {
 	switch {
@@ -79,14 +105,18 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 		return
 	}
 	if v.est.Samples < rec.base {
-		rec.base = 0
+		rec.base, rec.vouched = 0, false
 	}
 	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
 		rec.jumped, rec.continues, rec.base = true, false, v.est.Samples
+		rec.vouched = false
 	}
 	rec.track, rec.before = v.est.Track, v.est
 	if v.state != 0 && v.state <= Stale && rec.losses > 0 {
 		rec.lastLoss = r.in.Now // it still flaps, selected or not
+	}
+	if v.state != 0 && v.state <= Stale || v.state == Falseticker && r.vote.majority() {
+		rec.vouched = false
 	}
 	switch {
 	case v.state == Falseticker && r.vote.majority():

@@ -48,11 +48,12 @@ func (a *Arbiter) stepOrWait(r *round, d *Decision) {
 
 // panic refuses to follow an error that no working oscillator produces.
 func (a *Arbiter) panic(r *round) {
+	const remedy = "check the sources and the clock; a restart of the service steps if sources agree"
 	why := fmt.Sprintf("%s wants %v, more than the panic threshold of %v", r.chosen.ID, show(r.chosen.offset), a.cfg.Step.Panic)
 	r.fault(FaultPanic, r.chosen.ID, why)
-	a.refuse(r, why)
+	a.refuse(r, why+"; "+remedy)
 	r.none(RulePanic, why)
-	r.change = "check the sources and the clock; a restart of the service steps if sources agree"
+	r.change = remedy
 }
 
 // await waits for agreement at start, and after the wait follows without a step.

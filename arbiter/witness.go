@@ -220,7 +220,8 @@ func (a *Arbiter) hearOne(r *round, v *view) {
 		a.forgetPath(r, v)
 		return
 	}
-	rest := a.ask(r, v, nil)
+	// The reckoning is what its teacher taught: that this one has not moved against itself is no testimony.
+	rest := a.ask(r, v, r.find(sources.Some(a.lineage)))
 	if rest.voices == 0 && a.teacher == "" || v.Options.Trust {
 		return
 	}

@@ -135,7 +135,7 @@ type Select struct {
 type NTP struct {
 	// Chronyd is the program: an absolute path, or a name to be found in PATH and /usr/sbin.
 	Chronyd string `toml:"chronyd"`
-	// User runs chronyd. Empty: the first of "_chrony", "chrony", "nobody" that exists.
+	// User runs chronyd. Empty: the first of "clockarbiter-ntp", "_chrony", "chrony", "nobody" that exists.
 	User    string      `toml:"user"`
 	Servers []NTPServer `toml:"server"`
 	// Allow are the subnets that are served with NTP. Empty: none.
@@ -178,7 +178,7 @@ type NTPServer struct {
 type PTP struct {
 	// PTP4L is the program: an absolute path, or a name to be found in PATH and /usr/sbin.
 	PTP4L string `toml:"ptp4l"`
-	// User runs ptp4l.
+	// User runs ptp4l. Empty: the first of "clockarbiter-ptp", "nobody" that exists.
 	User       string         `toml:"user"`
 	Interfaces []PTPInterface `toml:"interface"`
 }

@@ -95,7 +95,7 @@ func TestDefaults(t *testing.T) {
 			NotBefore: "2026-01-01", NotAfter: "2046-01-01", LeapTable: "auto",
 		},
 		NTP: NTP{Chronyd: "chronyd", Servers: []NTPServer{{Address: "192.0.2.1", Port: 123, MaxSources: 4}}},
-		PTP: PTP{PTP4L: "ptp4l", User: "nobody"},
+		PTP: PTP{PTP4L: "ptp4l"},
 		Paths: Paths{
 			RunDir: "/run/clockarbiter", StateDir: "/var/lib/clockarbiter", StatusSocket: "/run/clockarbiter/status.sock",
 		},

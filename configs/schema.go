@@ -189,7 +189,7 @@ func ntpRules() []Rule {
 func ptpRules() []Rule {
 	return append([]Rule{
 		{Key: "ptp.ptp4l", Default: "ptp4l", Limit: Form{"a program name or an absolute path, without spaces", isProgram}},
-		{Key: "ptp.user", Default: "nobody", Limit: Form{"a user name", isUser}},
+		{Key: "ptp.user", Default: "", Limit: Form{"a user name", isUser}},
 		{Key: "ptp.interface.name", Required: true, Limit: Form{"a network interface name: at most 15 bytes, no space, slash or colon", isInterface}},
 		{Key: "ptp.interface.domain", Default: int64(0), Limit: Ints{Min: 0, Max: 255, Unit: "PTP domain number"}},
 		{Key: "ptp.interface.transport", Default: "UDPv4", Limit: OneOf{"UDPv4", "UDPv6", "L2"}},

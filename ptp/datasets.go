@@ -50,13 +50,6 @@ type PortDataSet struct {
 	VersionNumber           uint8
 }
 
-// syncInterval is the mean time between two Syncs, as the master announced it with the last one; it is kept
-// within what a master may choose (2^-7 to 2^6 s).
-func (p PortDataSet) syncInterval() time.Duration {
-	const shortest, longest = -7, 6
-	return min(max(p.LogSyncInterval, shortest), longest).Duration()
-}
-
 // PortProperties is ptp4l's PORT_PROPERTIES_NP.
 type PortProperties struct {
 	PortIdentity protocol.PortIdentity
@@ -106,3 +99,6 @@ func portProperties(m Message) (PortProperties, error) {
 		Interface:    name,
 	}, nil
 }
+
+// interval converts a TimeInterval.
+func interval(t protocol.TimeInterval) time.Duration { return time.Duration(int64(t) >> 16) }

@@ -14,7 +14,7 @@
 //	client.go, poll.go       requests over ptp4l's Unix socket -> Snapshot
 //	records.go, events.go    slave event monitor datagrams -> timestamps t1..t4
 //	rate.go, exchange.go     timestamps -> rate ratio, delay, offset to L (pure)
-//	phc.go, hardware.go      PHC -> offset to L
+//	phc.go, track.go         readings of the PHC; hardware timestamps -> instants of L (track pure)
 //	quality.go               Snapshot -> Condition, Quality, UTC (pure)
 //	monitor.go               all of it -> sources.Update
 //

@@ -2,6 +2,7 @@ package ptp
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,12 +67,10 @@ func (n *network) request(trueNS int64) DelayRequest {
 func (n *network) run(x *Exchange, from, to time.Duration) []Measurement {
 	var got []Measurement
 	for at := from; at < to; at += n.syncEvery {
-		if m, ok := x.Sync(n.sync(int64(at))); ok {
-			got = append(got, m)
-		}
+		got = append(got, x.Sync(n.sync(int64(at)))...)
 		for r := at + n.requestAfter; n.requestEvery > 0 && r < at+n.requestAfter+n.syncEvery; r += n.requestEvery {
 			if n.rand.Float64() >= n.dropRequests {
-				x.Delay(n.request(int64(r)))
+				got = append(got, x.Delay(n.request(int64(r)))...)
 			}
 		}
 	}
@@ -93,7 +92,7 @@ func TestOffsetIsUnbiasedWhateverTheRateOfL(t *testing.T) {
 		for seed := range uint64(runs) {
 			n := newNetwork(ppm)
 			n.rand = rand.New(rand.NewPCG(seed, 1))
-			ms := n.run(NewExchange(false), 0, 24*time.Second)
+			ms := n.run(NewExchange(false, Software), 0, 24*time.Second)
 			if len(ms) < 20 {
 				t.Fatalf("%v ppm: %d measurements of 24 Syncs", ppm, len(ms))
 			}
@@ -126,39 +125,51 @@ func TestErrorIsWithinHalfTheDelayAndDispersion(t *testing.T) {
 	} {
 		n := newNetwork(0)
 		c.set(n)
-		for i, m := range n.run(NewExchange(false), 0, 60*time.Second) {
+		for i, m := range n.run(NewExchange(false, Software), 0, 60*time.Second) {
 			e, bound := (m.Offset - n.truth(m.At)).Abs(), m.Delay/2+m.Dispersion
 			if e > bound {
 				t.Errorf("%s: measurement %d is off by %v, promised %v", c.name, i, e, bound)
 			}
-			if m.Delay < 0 || m.Dispersion < timestampResolution {
+			if m.Delay < 0 || m.Dispersion < stampsOf(Software).resolution {
 				t.Errorf("%s: delay %v, dispersion %v", c.name, m.Delay, m.Dispersion)
 			}
 		}
 	}
 }
 
-func TestEverySyncYieldsASampleOnceRateAndDelayAreKnown(t *testing.T) {
-	n := newNetwork(30)
-	got := n.run(NewExchange(false), 0, 30*time.Second)
-	if want := 30 - (rateMinSyncs - 1); len(got) != want {
-		t.Errorf("%d measurements of 30 Syncs, want %d", len(got), want)
+func TestEverySyncIsMeasuredTheFirstOnesLate(t *testing.T) {
+	for _, mode := range []Mode{Software, Hardware} {
+		n, x := newNetwork(30), NewExchange(false, mode)
+		n.jitter = 0
+		first := stampsOf(mode).minSyncs
+		if got := n.run(x, 0, time.Duration(first-1)*time.Second); len(got) != 0 {
+			t.Errorf("%v: %d measurements without a rate", mode, len(got))
+		}
+		got := n.run(x, time.Duration(first-1)*time.Second, 30*time.Second)
+		if len(got) != 30 || !slices.IsSortedFunc(got, func(a, b Measurement) int { return int(a.At.Sub(b.At)) }) {
+			t.Errorf("%v: %d measurements of 30 Syncs", mode, len(got))
+		}
+		for _, e := range n.errors(got) {
+			if e > 3 || e < -3 {
+				t.Errorf("%v: off by %.0f ns", mode, e)
+			}
+		}
 	}
 }
 
 func TestNothingIsMeasuredWithoutADelay(t *testing.T) {
 	n := newNetwork(0)
 	n.requestEvery = 0
-	if got := n.run(NewExchange(false), 0, 30*time.Second); len(got) != 0 {
+	if got := n.run(NewExchange(false, Software), 0, 30*time.Second); len(got) != 0 {
 		t.Errorf("%d measurements without a delay response", len(got))
 	}
-	if got := n.run(NewExchange(true), 0, 30*time.Second); len(got) != 0 {
+	if got := n.run(NewExchange(true, Software), 0, 30*time.Second); len(got) != 0 {
 		t.Errorf("%d measurements without a peer delay", len(got))
 	}
 }
 
 func TestDelayResponsesThatStopEndTheMeasurements(t *testing.T) {
-	n, x := newNetwork(0), NewExchange(false)
+	n, x := newNetwork(0), NewExchange(false, Software)
 	n.run(x, 0, 20*time.Second)
 	n.requestEvery = 0
 	got := n.run(x, 20*time.Second, 60*time.Second)
@@ -168,20 +179,15 @@ func TestDelayResponsesThatStopEndTheMeasurements(t *testing.T) {
 }
 
 func TestDuplicatesAndLateResponsesChangeNothing(t *testing.T) {
-	plain, twice := NewExchange(false), NewExchange(false)
+	plain, twice := NewExchange(false, Software), NewExchange(false, Software)
 	n := newNetwork(20)
 	var want, got []Measurement
 	var held DelayRequest
 	for i := range int64(20) {
 		s, d := n.sync(i*1e9), n.request(i*1e9+5e8)
-		if m, ok := plain.Sync(s); ok {
-			want = append(want, m)
-		}
-		plain.Delay(d)
-		if m, ok := twice.Sync(s); ok {
-			got = append(got, m)
-		}
-		if m, ok := twice.Sync(s); ok {
+		want = append(append(want, plain.Sync(s)...), plain.Delay(d)...)
+		got = append(got, twice.Sync(s)...)
+		if m := twice.Sync(s); len(m) != 0 {
 			t.Errorf("duplicate Sync measured %+v", m)
 		}
 		if i%2 == 0 { // the response to this request comes after the next one
@@ -206,12 +212,12 @@ func TestDuplicatesAndLateResponsesChangeNothing(t *testing.T) {
 }
 
 func TestAChangeOfMasterForgetsTheOldOne(t *testing.T) {
-	n, x := newNetwork(0), NewExchange(false)
+	n, x := newNetwork(0), NewExchange(false, Software)
 	n.run(x, 0, 20*time.Second)
 	n.parent, n.step = masterB, 37*time.Second
 	got := n.run(x, 20*time.Second, 40*time.Second)
-	if want := 20 - (rateMinSyncs - 1); len(got) != want {
-		t.Errorf("%d measurements of the new master, want %d", len(got), want)
+	if len(got) != 20 {
+		t.Errorf("%d measurements of 20 Syncs of the new master", len(got))
 	}
 	for _, m := range got {
 		if e := (m.Offset - n.truth(m.At)).Abs(); e > 50*time.Microsecond || m.Parent != masterB {
@@ -219,43 +225,117 @@ func TestAChangeOfMasterForgetsTheOldOne(t *testing.T) {
 		}
 	}
 	x.Delay(DelayRequest{Parent: masterA, T3: n.local(41e9), T4: 0})
-	if m, ok := x.Sync(n.sync(41e9)); !ok || (m.Offset-n.truth(m.At)).Abs() > 50*time.Microsecond {
-		t.Errorf("a response of the old master was taken: %+v %v", m, ok)
+	if m := x.Sync(n.sync(41e9)); len(m) != 1 || (m[0].Offset-n.truth(m[0].At)).Abs() > 50*time.Microsecond {
+		t.Errorf("a response of the old master was taken: %+v", m)
 	}
 }
 
-func TestAStepOfTheMasterIsFollowedWithoutAGarbageSample(t *testing.T) {
-	for _, step := range []time.Duration{time.Second, -time.Second, 15 * time.Millisecond, -37 * time.Second} {
-		n, x := newNetwork(10), NewExchange(false)
-		n.run(x, 0, 20*time.Second)
-		n.step = step
-		got := n.run(x, 20*time.Second, 40*time.Second)
-		if len(got) < 14 {
-			t.Errorf("step %v: %d measurements in the 20 s after it", step, len(got))
-		}
-		for _, m := range got {
-			if e := (m.Offset - n.truth(m.At)).Abs(); e > 50*time.Microsecond {
-				t.Errorf("step %v: sample off by %v at %v", step, e, m.At)
+func TestAStepOfTheMasterShowsInTheNextSync(t *testing.T) {
+	for _, mode := range []Mode{Software, Hardware} {
+		for _, step := range []time.Duration{time.Second, -900 * time.Millisecond, 15 * time.Millisecond, -37 * time.Second} {
+			n, x := newNetwork(10), NewExchange(false, mode)
+			n.run(x, 0, 20*time.Second)
+			n.step = step
+			got := n.run(x, 20*time.Second, 40*time.Second)
+			if len(got) != 20 {
+				t.Errorf("%v, step %v: %d measurements of the 20 Syncs after it", mode, step, len(got))
+			}
+			for _, m := range got {
+				if e := (m.Offset - n.truth(m.At)).Abs(); e > 50*time.Microsecond {
+					t.Errorf("%v, step %v: sample off by %v at %v", mode, step, e, m.At)
+				}
 			}
 		}
 	}
 }
 
-func TestOneWildSyncIsHeldBack(t *testing.T) {
-	n, x := newNetwork(10), NewExchange(false)
+func TestAMillisecondIsAStepForHardwareTimestamps(t *testing.T) {
+	for _, step := range []time.Duration{time.Millisecond, -time.Millisecond} {
+		n, x := newNetwork(10), NewExchange(false, Hardware)
+		n.jitter = 50 * time.Nanosecond
+		n.run(x, 0, 20*time.Second)
+		n.step = step
+		got := n.run(x, 20*time.Second, 30*time.Second)
+		if len(got) != 10 {
+			t.Errorf("step %v: %d measurements of 10 Syncs", step, len(got))
+		}
+		for i, m := range got {
+			if e := (m.Offset - n.truth(m.At)).Abs(); e > m.Delay/2+m.Dispersion || e > time.Microsecond {
+				t.Errorf("step %v: measurement %d is off by %v", step, i, e)
+			}
+		}
+	}
+}
+
+func TestHardwareTimestampsOverACongestedNetwork(t *testing.T) {
+	for _, jitter := range []time.Duration{30 * time.Microsecond, 300 * time.Microsecond} {
+		n, x := newNetwork(10), NewExchange(false, Hardware)
+		n.jitter = jitter
+		n.run(x, 0, 20*time.Second)
+		got := n.run(x, 20*time.Second, 320*time.Second)
+		if len(got) < 290 {
+			t.Errorf("jitter %v: %d measurements of 300 Syncs", jitter, len(got))
+		}
+		var outside int
+		for _, m := range got {
+			if (m.Offset - n.truth(m.At)).Abs() > m.Delay/2+m.Dispersion {
+				outside++
+			}
+		}
+		if outside > 3 {
+			t.Errorf("jitter %v: %d of %d measurements break their promise", jitter, outside, len(got))
+		}
+	}
+}
+
+// A path that becomes longer on one side looks like a stepped master until the next request.
+func TestALongerPathIsKnownWithTheNextRequest(t *testing.T) {
+	n, x := newNetwork(10), NewExchange(false, Hardware)
+	n.jitter = 50 * time.Nanosecond
+	n.run(x, 0, 20*time.Second)
+	n.forward += 300 * time.Microsecond
+	got := n.run(x, 20*time.Second, 30*time.Second)
+	for i, m := range got[1:] {
+		if e := (m.Offset - n.truth(m.At)).Abs(); e > m.Delay/2+m.Dispersion {
+			t.Errorf("measurement %d after the change is off by %v, promised %v", i+1, e, m.Delay/2+m.Dispersion)
+		}
+	}
+}
+
+func TestAWildSyncMovesNothingElse(t *testing.T) {
+	n, x := newNetwork(10), NewExchange(false, Software)
 	n.run(x, 0, 20*time.Second)
 	wild := n.sync(20e9)
 	wild.T1 += int64(4 * time.Second)
-	if m, ok := x.Sync(wild); ok {
-		t.Errorf("wild Sync measured %+v", m)
+	if m := x.Sync(wild); len(m) != 1 || (m[0].Offset-n.truth(m[0].At)-4*time.Second).Abs() > 50*time.Microsecond {
+		t.Errorf("what it says: %+v", m)
 	}
-	if got := n.run(x, 21*time.Second, 31*time.Second); len(got) != 10 {
+	got := n.run(x, 21*time.Second, 31*time.Second)
+	if len(got) != 10 {
 		t.Errorf("%d measurements of 10 Syncs after a wild one", len(got))
+	}
+	for _, e := range n.errors(got) {
+		if e > 50_000 || e < -50_000 {
+			t.Errorf("%.0f ns off after a wild Sync", e)
+		}
+	}
+}
+
+func TestAMasterWithoutARateIsForgotten(t *testing.T) {
+	n, x := newNetwork(10), NewExchange(false, Software)
+	n.run(x, 0, 20*time.Second)
+	for i := range int64(20) {
+		n.step = time.Duration(i*i) * time.Second
+		x.Sync(n.sync(20e9 + i*1e9))
+	}
+	n.step = 0
+	if got := n.run(x, 40*time.Second, 60*time.Second); len(got) < 14 {
+		t.Errorf("%d measurements of 20 Syncs after the mess", len(got))
 	}
 }
 
 func TestPeerDelayIsUsedForPeerToPeer(t *testing.T) {
-	n, x := newNetwork(500), NewExchange(true)
+	n, x := newNetwork(500), NewExchange(true, Software)
 	n.requestEvery = 0
 	x.SetPeerDelay(n.forward)
 	ms := n.run(x, 0, 30*time.Second)

@@ -35,7 +35,7 @@ func grantDevice(path string, uid, gid uint32) error {
 		return nil
 	}
 	if err := os.Chown(path, -1, int(gid)); err != nil {
-		return err
+		return fmt.Errorf("a supervisor that is not root takes a udev rule (deploy/udev/60-clockarbiter.rules): %w", err)
 	}
 	return os.Chmod(path, os.FileMode(st.Mode&0o777|0o060))
 }

@@ -16,7 +16,7 @@ const (
 	// Software: the kernel's timestamps of the system clock; ptp4l only listens and answers
 	// (free_running), the offset is computed here.
 	Software Mode = iota + 1
-	// Hardware: ptp4l disciplines the interface's PHC, which is read here.
+	// Hardware: those of the interface's PHC, which ptp4l disciplines, and which is read to place them on L.
 	Hardware
 )
 

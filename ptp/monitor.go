@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/facebook/time/ptp/protocol"
+
 	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
@@ -15,7 +17,7 @@ import (
 // Options are the intervals of a Monitor. The zero value has the defaults.
 type Options struct {
 	Poll time.Duration // between polls of the data sets, default 1s, at least 100ms
-	PHC  time.Duration // between readings of the PHC, default 1s, at least 62.5ms
+	PHC  time.Duration // between readings of the PHC beside those for each timestamp, default 250ms, at least 62.5ms
 }
 
 func (o Options) withDefaults() Options {
@@ -23,7 +25,7 @@ func (o Options) withDefaults() Options {
 		o.Poll = time.Second
 	}
 	if o.PHC == 0 {
-		o.PHC = time.Second
+		o.PHC = 250 * time.Millisecond
 	}
 	o.Poll, o.PHC = max(o.Poll, 100*time.Millisecond), max(o.PHC, 62500*time.Microsecond)
 	return o
@@ -50,12 +52,14 @@ type Monitor struct {
 
 	// All below is owned by the goroutine in Run.
 	exchange *Exchange
-	phc      phcTracker
+	phc      phcTrack
 	phcError error
 	snapshot *Snapshot // nil while ptp4l does not answer
 	missed   int       // consecutive polls that were not answered in time, while one was before
 	syncs    int       // Syncs since the last sample
 	fresh    freshness
+	// measuring: the newest reports have a source that measures. One that begins to says so at once.
+	measuring bool
 }
 
 // NewMonitor returns the monitor of the instance that c describes.
@@ -65,7 +69,7 @@ func NewMonitor(c Config, host HostClock, o Options, log *slog.Logger) *Monitor 
 		opts:     o.withDefaults(),
 		host:     host,
 		log:      log.With("engine", "ptp4l", "interface", c.Interfaces[0], "domain", c.Domain),
-		exchange: NewExchange(c.DelayMechanism == "P2P"),
+		exchange: NewExchange(c.DelayMechanism == "P2P", c.Mode),
 	}
 }
 
@@ -80,11 +84,12 @@ func (m *Monitor) Run(ctx context.Context, out chan<- sources.Update) error {
 	pollC, wakeC := make(chan pollResult), make(chan struct{}, 1)
 	p := poller{cfg: m.cfg, interval: m.opts.Poll, log: m.log}
 	workers.Go(func() { p.run(ctx, wakeC, pollC) })
-	recordC, readingC := make(chan Records), make(chan phcResult)
-	if m.cfg.Mode == Software {
-		workers.Go(func() { receiveRecords(ctx, m.cfg.EventMonitorSocket(), m.log, recordC) })
-	} else {
-		workers.Go(func() { readPHC(ctx, m.cfg.Interfaces[0], m.host, m.opts.PHC, readingC) })
+	received, stampedC := make(chan Records), make(chan stamped)
+	workers.Go(func() { receiveRecords(ctx, m.cfg.EventMonitorSocket(), m.log, received) })
+	recordC := received
+	if m.cfg.Mode == Hardware {
+		recordC = nil // they come with a reading of the PHC
+		workers.Go(func() { readPHC(ctx, m.cfg.Interfaces[0], m.host, m.opts.PHC, received, stampedC) })
 	}
 	for {
 		var u sources.Update
@@ -95,8 +100,8 @@ func (m *Monitor) Run(ctx context.Context, out chan<- sources.Update) error {
 			u = m.polled(r)
 		case r := <-recordC:
 			u = m.received(r, wakeC)
-		case r := <-readingC:
-			u = m.read(r)
+		case r := <-stampedC:
+			u = m.read(r, wakeC)
 		}
 		if len(u.Samples)+len(u.Reports) == 0 {
 			continue
@@ -120,31 +125,26 @@ func (m *Monitor) polled(r pollResult) sources.Update {
 	if r.err != nil {
 		// What an engine that is gone measured does not make its successor fresh.
 		m.snapshot, m.syncs, m.fresh = nil, 0, freshness{}
-		m.phc.lost()
 		return m.reports(now, func(int) (sources.Condition, string) {
 			return sources.Unreachable, "ptp4l does not answer: " + r.err.Error()
 		})
 	}
 	m.snapshot = &r.snapshot
-	var samples []sources.Sample
-	port := activePort(r.snapshot.Ports)
-	if m.cfg.Mode == Hardware {
-		samples = m.hardwareSamples(port)
-	} else if port >= 0 {
+	if port := activePort(r.snapshot.Ports); port >= 0 {
 		if d := interval(r.snapshot.Ports[port].Data.PeerMeanPathDelay); d != 0 {
 			m.exchange.SetPeerDelay(d)
 		}
 	}
-	u := m.reports(now, func(i int) (sources.Condition, string) { return m.condition(now, i) })
-	u.Samples = samples
-	return u
+	return m.reports(now, func(i int) (sources.Condition, string) { return m.condition(now, i) })
 }
 
 func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sources.Condition, string)) sources.Update {
 	u := sources.Update{Answered: m.snapshot != nil}
+	m.measuring = false
 	for i, name := range m.cfg.Interfaces {
 		r := sources.Report{Source: SourceID(name, m.cfg.Domain), At: now}
 		r.Condition, r.Detail = condition(i)
+		m.measuring = m.measuring || r.Condition == sources.Measuring
 		if m.snapshot != nil {
 			r.Quality = quality(*m.snapshot)
 		}
@@ -157,18 +157,17 @@ func (m *Monitor) reports(now timescale.Instant, condition func(port int) (sourc
 func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition, string) {
 	c, words := portCondition(m.snapshot.Ports[port].Data.PortState)
 	if c != sources.Measuring {
+		// A client's port that hears the master of another is LISTENING, as one that hears nothing.
+		if other := activePort(m.snapshot.Ports); other >= 0 && m.snapshot.Ports[port].Data.PortState == protocol.PortStateListening {
+			words += ", or " + m.cfg.Interfaces[other] + ", which shares its PHC, is in use"
+		}
 		return c, words
 	}
 	if _, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset); unknown != "" {
 		return sources.Unsynchronised, unknown
 	}
-	if m.cfg.Mode == Hardware {
-		if m.phcError != nil {
-			return sources.Unsynchronised, m.phcError.Error()
-		}
-		if m.phc.jumped != 0 {
-			return sources.Unsynchronised, m.phc.why
-		}
+	if m.phcError != nil {
+		return sources.Unsynchronised, m.phcError.Error()
 	}
 	if age, ok := m.fresh.age(now); !ok {
 		return sources.Unsynchronised, fmt.Sprintf("%s, no measurement yet: %d Sync received, %s", words, m.syncs, m.missing())
@@ -181,10 +180,6 @@ func (m *Monitor) condition(now timescale.Instant, port int) (sources.Condition,
 // missing says what a measurement waits for.
 func (m *Monitor) missing() string {
 	switch {
-	case m.cfg.Mode == Hardware && m.phc.why != "":
-		return m.phc.why
-	case m.cfg.Mode == Hardware:
-		return "waiting for readings of the PHC"
 	case m.syncs == 0:
 		return "waiting for Sync and Follow_Up"
 	case m.exchange.peerToPeer && !m.exchange.peerKnown:
@@ -195,35 +190,66 @@ func (m *Monitor) missing() string {
 	return "waiting for the rate of the master"
 }
 
+// read takes a reading of the PHC, and the records that it was made for.
+func (m *Monitor) read(s stamped, wakeC chan<- struct{}) sources.Update {
+	if m.phcError = s.err; s.err != nil {
+		m.phc = phcTrack{}
+		return sources.Update{}
+	}
+	if by := m.phc.observe(s.reading); by != 0 {
+		m.log.Debug("PHC was stepped or slewed", "by_ns", int64(by))
+	}
+	return m.received(s.records, wakeC)
+}
+
+// local places a timestamp on L, with its half-width.
+func (m *Monitor) local(ns int64) (timescale.Instant, time.Duration, error) {
+	if m.cfg.Mode == Hardware {
+		return m.phc.local(ns)
+	}
+	at, err := m.host.Local(ns)
+	return at, 0, err
+}
+
 // received takes the records of one datagram; requests first, as they can only help.
 func (m *Monitor) received(r Records, wakeC chan<- struct{}) sources.Update {
+	var found []Measurement
 	for _, d := range r.Delays {
-		t3, err := m.host.Local(d.T3)
+		t3, _, err := m.local(d.T3)
 		if err != nil {
 			m.log.Debug("delay request dropped", "error", err)
 			continue
 		}
-		m.exchange.Delay(DelayRequest{Parent: d.Parent, T3: t3, T4: d.T4})
+		found = append(found, m.exchange.Delay(DelayRequest{Parent: d.Parent, T3: t3, T4: d.T4})...)
 	}
-	var u sources.Update
 	for _, s := range r.Syncs {
 		m.syncs++
-		t2, err := m.host.Local(s.T2)
+		t2, window, err := m.local(s.T2)
 		if err != nil {
 			m.log.Debug("sync dropped", "error", err)
 			continue
 		}
-		if v, ok := m.exchange.Sync(Sync{Parent: s.Parent, T1: s.T1, T2: t2}); ok {
-			u.Samples = append(u.Samples, m.softwareSamples(v, wakeC)...)
-		}
+		found = append(found, m.exchange.Sync(Sync{Parent: s.Parent, T1: s.T1, T2: t2, Window: window})...)
+	}
+	var u sources.Update
+	for _, v := range found {
+		u.Samples = append(u.Samples, m.measured(v, wakeC)...)
+	}
+	if len(u.Samples) > 0 && !m.measuring {
+		now := m.host.Now()
+		u.Reports = m.reports(now, func(i int) (sources.Condition, string) { return m.condition(now, i) }).Reports
 	}
 	return u
 }
 
-// softwareSamples makes the sample of one measurement, or none: before the data sets of the same
-// master are known, its timescale is not, and TAI taken for UTC is 37 s wrong.
-func (m *Monitor) softwareSamples(v Measurement, wakeC chan<- struct{}) []sources.Sample {
-	if m.snapshot == nil || m.snapshot.Parent.ParentPortIdentity != v.Parent {
+// measured makes the sample of one measurement, or none: before the data sets of the same master are
+// known, its timescale is not, and TAI taken for UTC is 37 s wrong.
+func (m *Monitor) measured(v Measurement, wakeC chan<- struct{}) []sources.Sample {
+	port := 0
+	if m.snapshot != nil && len(m.cfg.Interfaces) > 1 {
+		port = activePort(m.snapshot.Ports)
+	}
+	if m.snapshot == nil || port < 0 || m.snapshot.Parent.ParentPortIdentity != v.Parent {
 		select {
 		case wakeC <- struct{}{}:
 		default:
@@ -234,46 +260,12 @@ func (m *Monitor) softwareSamples(v Measurement, wakeC chan<- struct{}) []source
 	if unknown != "" {
 		return nil
 	}
-	return []sources.Sample{m.sample(0, sources.Sample{
+	return []sources.Sample{m.sample(port, sources.Sample{
 		At:         v.At,
 		Offset:     v.Offset - utc,
 		Delay:      sources.Some(v.Delay),
 		Dispersion: v.Dispersion,
 	})}
-}
-
-// read takes a reading of the PHC, which becomes a sample with the next Sync.
-func (m *Monitor) read(r phcResult) sources.Update {
-	if m.phcError = r.err; r.err != nil {
-		m.phc.lost()
-		return sources.Update{}
-	}
-	m.phc.reading(r.reading)
-	return sources.Update{}
-}
-
-// hardwareSamples makes samples of what the readings since the last Sync say of the master of a port, -1 for
-// none.
-func (m *Monitor) hardwareSamples(port int) []sources.Sample {
-	every := time.Second
-	if port >= 0 {
-		every = m.snapshot.Ports[port].Data.syncInterval()
-	}
-	readings := m.phc.status(port >= 0, *m.snapshot, every)
-	utc, unknown := utcOffset(*m.snapshot, m.cfg.UTCOffset)
-	if port < 0 || unknown != "" {
-		return nil
-	}
-	var samples []sources.Sample
-	for _, r := range readings {
-		samples = append(samples, m.sample(port, sources.Sample{
-			At:         r.at,
-			Offset:     r.offset - utc,
-			Delay:      pathDelay(*m.snapshot, m.snapshot.Ports[port]),
-			Dispersion: r.dispersion,
-		}))
-	}
-	return samples
 }
 
 // sample completes a sample of a port with its source and quality.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/facebook/time/ptp/protocol"
-	"github.com/google/go-cmp/cmp"
 
 	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
@@ -35,7 +34,7 @@ func play(m *Monitor, n *network, from, to int64, wakeC chan struct{}) []sources
 	for i := from; i < to; i++ {
 		s, d := n.sync(i*1e9), n.request(i*1e9+5e8)
 		got = append(got, m.received(Records{Syncs: []SyncRecord{{Parent: s.Parent, T1: s.T1, T2: int64(s.T2)}}}, wakeC).Samples...)
-		m.received(Records{Delays: []DelayRecord{{Parent: d.Parent, T3: int64(d.T3), T4: d.T4}}}, wakeC)
+		got = append(got, m.received(Records{Delays: []DelayRecord{{Parent: d.Parent, T3: int64(d.T3), T4: d.T4}}}, wakeC).Samples...)
 	}
 	return got
 }
@@ -123,55 +122,77 @@ func TestPeerToPeerTakesTheLinkDelayFromThePort(t *testing.T) {
 	}
 	m.polled(pollResult{snapshot: snapshot(state(protocol.PortStateUncalibrated), flags(0), func(s *Snapshot) { s.Ports[0].Data.PeerMeanPathDelay = protocol.TimeInterval(40_000 << 16) })})
 	got := play(m, n, 10, 20, wakeC)
-	if len(got) != 10 || !got[0].Delay.Is(80*time.Microsecond) {
+	if len(got) != 17 || !got[0].Delay.Is(80*time.Microsecond) { // of 10 Syncs and 7 that waited
 		t.Errorf("samples %+v", got)
 	}
 }
 
-func TestHardwareSamplesComeFromThePHCOfTheActivePort(t *testing.T) {
-	h := &steadyHost{now: 1e9}
-	m := monitor(h, hardware)
-	second := func(s *Snapshot) {
-		s.Ports = []PortStatus{{Data: PortDataSet{PortState: protocol.PortStatePassive}}, {Data: PortDataSet{PortState: protocol.PortStateUncalibrated, DelayMechanism: 1}}}
+// playHardware hands the monitor seconds of records from a simulated master, with timestamps of a PHC, and
+// the readings of it.
+func playHardware(m *Monitor, n *network, phc *steered, from, to int64, wakeC chan struct{}) []sources.Sample {
+	stamp := func(at timescale.Instant) int64 { return phc.read(float64(int64(at)-epoch) / 1e9).Time }
+	read := func(trueNS int64, r Records) []sources.Sample {
+		reading := phc.read(float64(int64(n.local(trueNS))-epoch) / 1e9)
+		return m.read(stamped{reading: reading, records: r}, wakeC).Samples
 	}
-	poll := func(ingress float64) sources.Update {
-		return m.polled(pollResult{snapshot: snapshot(second, func(s *Snapshot) { s.Time.IngressTimeNS = phcAt(ingress, 37*time.Second).Time })})
+	var got []sources.Sample
+	for i := from; i < to; i++ {
+		s, d := n.sync(i*1e9), n.request(i*1e9+5e8)
+		got = append(got, read(i*1e9+2e6, Records{Syncs: []SyncRecord{{Parent: s.Parent, T1: s.T1, T2: stamp(s.T2)}}})...)
+		read(i*1e9+25e7, Records{})
+		got = append(got, read(i*1e9+502e6, Records{Delays: []DelayRecord{{Parent: d.Parent, T3: stamp(d.T3), T4: d.T4}}})...)
+		read(i*1e9+75e7, Records{})
 	}
-	u := poll(1)
+	return got
+}
+
+func TestHardwareTimestampsArePlacedByThePHCAndMeasuredAsTheOthers(t *testing.T) {
+	h, wakeC := &steadyHost{now: timescale.Instant(epoch)}, make(chan struct{}, 1)
+	m, n := monitor(h, hardware), newNetwork(50)
+	n.jitter = 0
+	phc := &steered{offset: 1e9, ppm: -3} // nowhere near the master yet
+	ports := func(first, second protocol.PortState) pollResult {
+		return pollResult{snapshot: snapshot(flags(0), func(s *Snapshot) {
+			s.Ports = []PortStatus{{Data: PortDataSet{PortState: first}}, {Data: PortDataSet{PortState: second}}}
+		})}
+	}
+	second := func(state protocol.PortState) pollResult { return ports(protocol.PortStatePassive, state) }
+	u := m.polled(second(protocol.PortStateUncalibrated))
 	if r := report(t, u, "ptp:eth0:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "PASSIVE") {
 		t.Errorf("the other port: %+v", r)
 	}
-	if r := report(t, u, "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "waiting for another Sync") {
-		t.Errorf("after one Sync: %+v", r)
+	got := playHardware(m, n, phc, 1, 6, wakeC)
+	phc.turn(6.1, 40, -1e9+20) // ptp4l has stepped the PHC, and gone from UNCALIBRATED to SLAVE
+	m.polled(second(protocol.PortStateSlave))
+	got = append(got, playHardware(m, n, phc, 7, 12, wakeC)...)
+	if len(got) != 8 { // all but the first, before any reading, and the one before the step
+		t.Errorf("%d samples of 10 Syncs", len(got))
 	}
-	h.now = 2.1e9
-	poll(2)
-	m.read(phcResult{reading: phcAt(2.5, 37*time.Second+700)})
-	h.now = 3.1e9
-	u = poll(3)
-	want := []sources.Sample{{
-		Source: "ptp:eth1:0", At: 2.5e9, Offset: 740, Delay: sources.Some(3 * time.Microsecond), Dispersion: 200,
-		Quality: quality(snapshot()),
-	}}
-	if diff := cmp.Diff(want, u.Samples); diff != "" {
-		t.Error(diff)
+	for _, s := range got {
+		if e := (s.Offset - n.truth(s.At)).Abs(); e > 30 || s.Source != "ptp:eth1:0" || s.Dispersion > 500 || !s.Delay.Present() {
+			t.Errorf("off by %v: %+v", e, s)
+		}
 	}
-	if r := report(t, u, "ptp:eth1:0"); r.Condition != sources.Measuring {
-		t.Errorf("with a sample: %+v", r)
+	h.now = n.local(12e9)
+	if r := report(t, m.polled(second(protocol.PortStateSlave)), "ptp:eth1:0"); r.Condition != sources.Measuring {
+		t.Errorf("while measuring: %+v", r)
 	}
-	m.read(phcResult{reading: phcAt(3.5, 0)})
-	if r := report(t, poll(4), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "PHC jumped by -37") {
-		t.Errorf("after a jump of the PHC: %+v", r)
+	if r := report(t, m.polled(ports(protocol.PortStateListening, protocol.PortStateSlave)), "ptp:eth0:0"); !strings.Contains(r.Detail, "or eth1, which shares its PHC, is in use") {
+		t.Errorf("a port beside the one in use: %+v", r)
 	}
-	m.read(phcResult{err: errors.New("open PHC of eth0: gone")})
-	if r := report(t, poll(5), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "gone") {
+	m.read(stamped{err: errors.New("open PHC of eth0: gone")}, wakeC)
+	if r := report(t, m.polled(second(protocol.PortStateSlave)), "ptp:eth1:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "gone") {
 		t.Errorf("without the device: %+v", r)
+	}
+	m.polled(second(protocol.PortStatePassive))
+	if got := playHardware(m, n, phc, 13, 18, wakeC); len(got) != 0 || len(wakeC) != 1 {
+		t.Errorf("%d samples without a port in use; woken: %d", len(got), len(wakeC))
 	}
 }
 
 func TestOptionsAreBounded(t *testing.T) {
 	for _, c := range []struct{ in, want Options }{
-		{Options{}, Options{time.Second, time.Second}},
+		{Options{}, Options{time.Second, 250 * time.Millisecond}},
 		{Options{Poll: 1, PHC: 1}, Options{100 * time.Millisecond, 62500 * time.Microsecond}},
 		{Options{Poll: 2 * time.Second, PHC: 125 * time.Millisecond}, Options{2 * time.Second, 125 * time.Millisecond}},
 	} {

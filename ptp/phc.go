@@ -160,36 +160,41 @@ func (d phcDevice) plain() (*unix.PtpSysOffset, error) {
 	return &o, nil
 }
 
-type phcResult struct {
+// stamped is a reading of the PHC and the records that were waiting for it, or why there is no reading.
+type stamped struct {
+	records Records
 	reading PHCReading
 	err     error
 }
 
-// readPHC reads the interface's PHC at a fixed interval and opens it anew after an error: the
-// device may have been unplugged, or got another number.
-func readPHC(ctx context.Context, iface string, host HostClock, interval time.Duration, out chan<- phcResult) {
+// readPHC reads the interface's PHC at a fixed interval, and as soon as records come in whose timestamps are
+// to be placed. After an error it opens it anew: the device may have been unplugged, or got another
+// number.
+func readPHC(ctx context.Context, iface string, host HostClock, interval time.Duration, in <-chan Records, out chan<- stamped) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	var phc *PHC
 	defer func() { closePHC(phc) }()
+	var s stamped
 	for {
-		var r phcResult
 		if phc == nil {
-			phc, r.err = OpenPHC(iface, host)
+			phc, s.err = OpenPHC(iface, host)
 		}
 		if phc != nil {
-			if r.reading, r.err = phc.Read(); r.err != nil {
+			if s.reading, s.err = phc.Read(); s.err != nil {
 				closePHC(phc)
 				phc = nil
 			}
 		}
 		select {
-		case out <- r:
+		case out <- s:
 		case <-ctx.Done():
 			return
 		}
 		select {
 		case <-ticker.C:
+			s.records = Records{}
+		case s.records = <-in:
 		case <-ctx.Done():
 			return
 		}

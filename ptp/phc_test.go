@@ -118,8 +118,3 @@ func TestOpenPHCOfAnInterfaceWithoutOne(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
-
-func phcAt(sec float64, offset time.Duration) PHCReading {
-	l := timescale.Instant(sec * 1e9)
-	return PHCReading{Time: int64(l) + int64(offset), At: l, Window: 200}
-}

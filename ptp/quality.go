@@ -2,6 +2,7 @@ package ptp
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/facebook/time/ptp/protocol"
@@ -96,11 +97,16 @@ var portWords = map[protocol.PortState]struct {
 	protocol.PortStatePassive:      {sources.Unsynchronised, "port is PASSIVE: another port of this engine is in use"},
 }
 
-// active reports whether the port follows a master. UNCALIBRATED is where it stays for good in free_running, and
-// where it is while ptp4l's servo has not settled the PHC: it compares the clocks then too. Whether it measures
-// is for the samples to say.
+// active reports whether the port follows a master. In free_running it stays UNCALIBRATED for good, and
+// with hardware timestamps until ptp4l has settled the PHC, which is not what is measured: whether it
+// measures is for the samples to say.
 func active(state protocol.PortState) bool {
 	return state == protocol.PortStateSlave || state == protocol.PortStateUncalibrated
+}
+
+// activePort is the index of the port that follows a master, or -1.
+func activePort(ports []PortStatus) int {
+	return slices.IndexFunc(ports, func(p PortStatus) bool { return active(p.Data.PortState) })
 }
 
 // portCondition is what the state of a port alone says.

@@ -13,8 +13,9 @@ import (
 const (
 	rateMaxSyncs = 128
 	rateMaxSpan  = 32 * time.Second
-	rateMinSyncs = 4
 	rateMinSpan  = 500 * time.Millisecond
+	// firstJitter is what the first two Syncs may have queued, where two are enough for a rate.
+	firstJitter = 500 * time.Nanosecond
 	// maxRatePPB is the largest believable rate of the master against L: 500 ppm for a bad crystal
 	// here, as much for a master that is being slewed.
 	maxRatePPB = 1_000_000
@@ -32,7 +33,9 @@ func (r rate) scale(d time.Duration) float64 { return float64(d) * (1 + r.PPB*1e
 // rateEstimator keeps the recent Syncs. The estimate is the median of slopes between Syncs half the
 // window apart: as robust as Theil and Sen's against Syncs that queued, without its n^2 slopes.
 type rateEstimator struct {
-	points []ratePoint
+	minSyncs   int
+	resolution time.Duration
+	points     []ratePoint
 }
 
 type ratePoint struct {
@@ -49,10 +52,17 @@ func (e *rateEstimator) add(t1 int64, t2 timescale.Instant) {
 	e.points = slices.Delete(e.points, 0, first)
 }
 
+// shift moves what is known of the master's time: it was stepped.
+func (e *rateEstimator) shift(by int64) {
+	for i := range e.points {
+		e.points[i].t1 += by
+	}
+}
+
 // rate is false until enough is known, or while what is known is not believable.
 func (e *rateEstimator) rate() (rate, bool) {
 	n := len(e.points)
-	if n < rateMinSyncs || e.points[n-1].t2.Sub(e.points[0].t2) < rateMinSpan {
+	if n < e.minSyncs || e.points[n-1].t2.Sub(e.points[0].t2) < rateMinSpan {
 		return rate{}, false
 	}
 	half := n / 2
@@ -67,7 +77,10 @@ func (e *rateEstimator) rate() (rate, bool) {
 	// 1.48 MAD is a standard deviation, and a median's is 1.25 of a mean's. The slopes of
 	// neighbours share their noise with no others, so n-half of them are independent.
 	span := float64(e.points[n-1].t2.Sub(e.points[0].t2))
-	r.SD = 1.25*1.48*median(slopes)/math.Sqrt(float64(len(slopes))) + 1e9*float64(timestampResolution)/span
+	r.SD = 1.25*1.48*median(slopes)/math.Sqrt(float64(len(slopes))) + 1e9*float64(e.resolution)/span
+	if len(slopes) == 1 { // which shows no noise
+		r.SD += 1e9 * float64(firstJitter) / span
+	}
 	return r, math.Abs(r.PPB) <= maxRatePPB
 }
 

@@ -348,7 +348,7 @@ func testUnbiased(t *testing.T, s Settings, ppm int64) {
 		ppm, bias, len(errors), errors[0], errors[len(errors)-1], first, samples[len(samples)-1].Delay)
 	limit := 1000.0
 	if s.DelayMechanism == "P2P" {
-		limit += float64(peerStackError)
+		limit += float64(stampsOf(Software).peerError)
 	}
 	if bias < -limit || bias > limit {
 		t.Errorf("offset is biased by %.0f ns, limit %.0f ns", bias, limit)

@@ -51,7 +51,7 @@ func (c Config) EventMonitorSocket() string { return filepath.Join(c.Dir, eventM
 
 const (
 	// stepThreshold: a PHC that is off by more is stepped, because after a reset of the PHC (link
-	// down, 37 s off) ptp4l would otherwise slew for hours. Nothing but this engine lives on the PHC.
+	// down, 37 s off) ptp4l would otherwise slew for hours. What is measured does not depend on it.
 	stepThreshold = time.Millisecond
 	// txTimestampTimeout: ptp4l 3.1's default of 1 ms sends ports of busy hosts to FAULTY; waiting
 	// longer costs nothing unless a stamp is really lost.
@@ -113,6 +113,7 @@ func (c Config) global() []setting {
 		{"fault_reset_interval", fmt.Sprint(faultResetLog2)},
 		{"summary_interval", "20"}, // 2^20 s: ptp4l's log keeps to transitions
 		{"uds_address", c.EngineSocket()},
+		{"slave_event_monitor", c.EventMonitorSocket()},
 	}
 	if !c.Version.Before(inclusiveNames) {
 		// Without this, a 4.x ptp4l that is not root dies on the default path below /var/run.
@@ -121,9 +122,7 @@ func (c Config) global() []setting {
 	if c.Mode == Hardware {
 		return append(s, setting{"step_threshold", fmt.Sprint(stepThreshold.Seconds())})
 	}
-	return append(s,
-		setting{"free_running", "1"},
-		setting{"slave_event_monitor", c.EventMonitorSocket()})
+	return append(s, setting{"free_running", "1"})
 }
 
 // Argv is the command line: the configuration, messages to stdout, none to syslog.

@@ -19,12 +19,10 @@ func recorded() []reflect.Type {
 
 // Shape is a digest of the layout of everything that a keyframe or a digest holds. Its error names a
 // field that cannot be recorded: a function, a channel, an interface.
-func Shape() (string, error) { return shapeOnce() }
+func Shape() (string, error) { return shape() }
 
-// shapeOnce keeps what does not change while the program runs.
-var shapeOnce = sync.OnceValues(shape)
-
-func shape() (string, error) {
+// shape describes the types once: they are those of this program.
+var shape = sync.OnceValues(func() (string, error) {
 	text := ""
 	for _, t := range recorded() {
 		one, err := layout(t, map[reflect.Type]bool{})
@@ -34,7 +32,7 @@ func shape() (string, error) {
 		text += one
 	}
 	return digest([]byte(text)), nil
-}
+})
 
 // Revision is the commit that this binary was built from, with a plus sign where the tree was modified;
 // empty where the builder did not say.

@@ -23,13 +23,14 @@ package() {
 	ptp4l) echo linuxptp ;;
 	gcc) echo gcc libc6-dev ;;
 	setpriv) echo util-linux ;;
+	systemd-analyze) echo systemd ;;
 	*) echo "$1" ;;
 	esac
 }
 
-# daemon PACKAGE: whether installing it would start a time service.
+# daemon PACKAGE: whether installing it would start a time service, or take over the host.
 daemon() {
-	[[ $1 == chrony || $1 == linuxptp ]]
+	[[ $1 == chrony || $1 == linuxptp || $1 == systemd ]]
 }
 
 die() {

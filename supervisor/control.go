@@ -85,12 +85,12 @@ func (s *controlServer) obey(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	// Not before: who hangs up on what it has not read takes its own answer back.
-	uid, err := peerUser(conn)
+	peer, err := peerOf(conn)
 	if err != nil {
 		return err
 	}
-	if uid != 0 && int(uid) != os.Geteuid() {
-		return fmt.Errorf("user %d may not: only root may change what the supervisor does", uid)
+	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
+		return fmt.Errorf("user %d may not: only root may change what the supervisor does", peer.Uid)
 	}
 	if verb != verbReload {
 		return fmt.Errorf("unknown request %q", verb)
@@ -109,27 +109,27 @@ func readVerb(r io.Reader) (string, error) {
 	return strings.TrimSuffix(line, "\n"), nil
 }
 
-// peerUser is who is at the other end, by the kernel's word (unix(7), SO_PEERCRED).
-func peerUser(conn net.Conn) (uint32, error) {
+// peerOf is who is at the other end, by the kernel's word (unix(7), SO_PEERCRED).
+func peerOf(conn net.Conn) (*unix.Ucred, error) {
 	unixConn, ok := conn.(*net.UnixConn)
 	if !ok {
-		return 0, errors.New("not a Unix socket")
+		return nil, errors.New("not a Unix socket")
 	}
 	raw, err := unixConn.SyscallConn()
 	if err != nil {
-		return 0, fmt.Errorf("look at the client: %w", err)
+		return nil, fmt.Errorf("look at the peer: %w", err)
 	}
 	var peer *unix.Ucred
 	var peerErr error
 	if err := raw.Control(func(fd uintptr) {
 		peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return 0, fmt.Errorf("look at the client: %w", err)
+		return nil, fmt.Errorf("look at the peer: %w", err)
 	}
 	if peerErr != nil {
-		return 0, fmt.Errorf("look at the client: %w", peerErr)
+		return nil, fmt.Errorf("look at the peer: %w", peerErr)
 	}
-	return peer.Uid, nil
+	return peer, nil
 }
 
 // RequestReload asks the supervisor behind the control socket to read its configuration again, and

@@ -32,6 +32,9 @@ const (
 	quarantine      = 10 * time.Minute
 	childMemory     = 256 << 20
 	childFiles      = 1024
+	// Where a child has a cgroup of its own: what it has in memory, which is less than what it allocates.
+	childGroupMemory = 128 << 20
+	childTasks       = 64
 )
 
 // adapter turns what one engine measures into updates until ctx is done.
@@ -56,6 +59,7 @@ type engine struct {
 	log     *slog.Logger
 	updates chan<- sources.Update
 	events  chan<- process.Event
+	cgroups *process.Cgroups // nil: the child has a process group and limits of its own only
 	// adapters makes what measures with the child.
 	adapters func(Child, hostClock, *slog.Logger) []adapter
 
@@ -135,7 +139,7 @@ func (e *engine) runChild(ctx context.Context) {
 			Min: e.process.BackoffMin.Std(), Max: e.process.BackoffMax.Std(), ResetAfter: e.process.HealthyFor.Std(),
 			QuarantineAfter: quarantineAfter, Quarantine: quarantine,
 		},
-		Grace: e.process.Grace.Std(), Logger: e.log, Seed: seed(e.child.Name), OnEvent: e.forward,
+		Cgroups: e.cgroups, Grace: e.process.Grace.Std(), Logger: e.log, Seed: seed(e.child.Name), OnEvent: e.forward,
 	})
 	e.mu.Lock()
 	e.runner, e.answered = runner, time.Now()
@@ -223,7 +227,7 @@ func (e *engine) spec() process.Spec {
 	return process.Spec{
 		Name: c.Name, Argv: c.Argv, Dir: c.Dir, Credential: process.Credential{User: c.User.Name},
 		Capabilities: caps, Prepare: func() error { return prepare(c) },
-		Limits: process.Limits{MaxMemory: childMemory, MaxFiles: childFiles},
+		Limits: process.Limits{MaxMemory: childMemory, MaxFiles: childFiles, MaxGroupMemory: childGroupMemory, MaxTasks: childTasks},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"clockarbiter/configs"
 	"clockarbiter/ptp"
+	"clockarbiter/supervisor/process"
 )
 
 // systemDirs are searched after PATH: a service's PATH may lack them, and daemons live there.
@@ -32,7 +33,7 @@ func reprobe(ctx context.Context, cfg *configs.Config, known Facts) Facts {
 			f.Chronyd = findProgram(cfg.NTP.Chronyd, "chrony", "ntp.chronyd")
 		}
 		if f.ChronyUser.unknown() {
-			f.ChronyUser = findUser("ntp.user", cfg.NTP.User, "_chrony", "chrony", "nobody")
+			f.ChronyUser = findUser("ntp.user", cfg.NTP.User, "clockarbiter-ntp", "_chrony", "chrony", "nobody")
 		}
 	}
 	if len(cfg.PTP.Interfaces) > 0 {
@@ -40,7 +41,7 @@ func reprobe(ctx context.Context, cfg *configs.Config, known Facts) Facts {
 			f.PTP4L = probePTP4L(ctx, cfg)
 		}
 		if f.PTPUser.unknown() {
-			f.PTPUser = findUser("ptp.user", cfg.PTP.User, "nobody")
+			f.PTPUser = findUser("ptp.user", cfg.PTP.User, "clockarbiter-ptp", "nobody")
 		}
 	}
 	seen := map[string]bool{}
@@ -101,9 +102,9 @@ func findProgram(name, pkg, key string) Program {
 }
 
 // findUser takes the configured user, or the first of the usual ones that exists. A supervisor that
-// is not root cannot change users and runs its children as itself.
+// cannot change users runs its children as itself.
 func findUser(key, configured string, usual ...string) User {
-	if os.Geteuid() != 0 {
+	if !process.MaySwitchUser() {
 		return lookUp(key, strconv.Itoa(os.Geteuid()))
 	}
 	if configured != "" {

@@ -52,6 +52,7 @@ type Supervisor struct {
 	host    *clock.Host
 	record  recorder
 	reloadC chan chan error
+	cgroups *process.Cgroups // nil: none is delegated to us
 	// earlier is the run that this one continues; nil: none. noEarlier is the reason why not, if there is one.
 	earlier   *earlier
 	noEarlier string
@@ -82,6 +83,14 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	defer unlock()
 	defer s.journal.close()
 	defer s.notices.close()
+	if s.cfg.Clock.Driver == "kernel" {
+		release, err := claimClock(ctx, clockSocket)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	s.confine()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -147,6 +156,17 @@ func (s *Supervisor) bounded(what string, wait func()) bool {
 	}
 }
 
+// confine looks for a place where each child gets a cgroup of its own.
+func (s *Supervisor) confine() {
+	groups, err := process.Delegated()
+	if err != nil {
+		s.options.Log.Info("children have process groups and resource limits, and no cgroups of their own", "reason", err)
+		return
+	}
+	s.cgroups = groups
+	s.options.Log.Info("children have cgroups of their own", "below", groups.String())
+}
+
 // Reload reads the configuration again and puts what is new in it into force. Its error says what is
 // wrong with the new one; the old one stays then.
 func (s *Supervisor) Reload(ctx context.Context) error {
@@ -183,7 +203,7 @@ func (s *Supervisor) newFleet(updates chan<- sources.Update, events chan<- proce
 	return &fleet{build: func(cfg *configs.Config, c Child, p Plan) *engine {
 		return &engine{
 			child: c, sources: p.sourcesOf(c.Name), process: cfg.Process, host: s.host, log: s.options.Log,
-			updates: updates, events: events,
+			updates: updates, events: events, cgroups: s.cgroups,
 			adapters: func(c Child, h hostClock, log *slog.Logger) []adapter { return adapters(c, h, log, s.fit.Load) },
 		}
 	}}

@@ -35,6 +35,11 @@ type facts struct {
 	Driver                    string
 	RunsChronyd               bool
 	PlanProblems              []string
+	// Needs are the capabilities of the configured engines.
+	Needs []string
+
+	OwnUnit ownUnitFact
+	BPF     bpfFact
 
 	Supervisors   []int
 	Rivals        []rivals.Suspect
@@ -85,7 +90,7 @@ const (
 
 // gather looks at the host. It changes nothing.
 func gather(ctx context.Context, path string, asked bool) facts {
-	f := facts{Now: time.Now(), Root: os.Geteuid() == 0, MayWrite: maySetTime()}
+	f := facts{Now: time.Now(), Root: os.Geteuid() == 0, MayWrite: maySetTime(), BPF: bpf(os.DirFS("/"))}
 	cfg := f.configuration(ctx, path, asked)
 	f.rivals(ctx)
 	f.units(ctx)
@@ -109,12 +114,14 @@ func (f *facts) configuration(ctx context.Context, path string, asked bool) *con
 		return &configs.Config{}
 	}
 	f.ConfigPath, f.Driver, f.RunsChronyd = path, cfg.Clock.Driver, len(cfg.NTP.Servers) > 0
+	f.BPF.Trace, f.BPF.Enforce = cfg.Clock.Trace, cfg.Clock.Enforce
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	for _, c := range supervisor.NewPlan(cfg, supervisor.Probe(ctx, cfg)).Children {
 		if c.Problem != "" {
 			f.PlanProblems = append(f.PlanProblems, c.Name+": "+c.Problem)
 		}
+		f.Needs = append(f.Needs, c.Capabilities...)
 	}
 	return cfg
 }
@@ -158,6 +165,7 @@ func (f *facts) units(ctx context.Context) {
 		return
 	}
 	f.Units = parseUnits(out)
+	f.OwnUnit = ownUnit(ctx)
 	if out, err := run(ctx, "timedatectl", "show"); err == nil {
 		f.Timedatectl = parseProperties(out)
 	}

@@ -36,8 +36,8 @@ const leapWarning = 60 * 24 * time.Hour
 // examine judges the facts. The gravest findings come first, in the order of the examination else.
 func examine(f facts) []finding {
 	list := slices.Concat(
-		configFindings(f), rivalFindings(f), unitFindings(f), timedatectlFindings(f), privilegeFindings(f),
-		deviceFindings(f), leapFindings(f), machineFindings(f), apparmorFindings(f),
+		configFindings(f), ownUnitFindings(f), rivalFindings(f), unitFindings(f), timedatectlFindings(f), privilegeFindings(f),
+		deviceFindings(f), leapFindings(f), machineFindings(f), bpfFindings(f), apparmorFindings(f),
 	)
 	grade := map[severity]int{severityError: 0, severityWarning: 1, severityInfo: 2}
 	slices.SortStableFunc(list, func(a, b finding) int { return cmp.Compare(grade[a.Severity], grade[b.Severity]) })

@@ -34,6 +34,8 @@ func sound() facts {
 		Interfaces:  []interfaceFact{{Configured: true, Abilities: "eth0: hardware-transmit"}, {Problem: "ifb0: nothing"}},
 		Leap:        leapFact{Path: "/usr/share/zoneinfo/leap-seconds.list", Expires: examined.Add(300 * 24 * time.Hour)},
 		Clocksource: "tsc", Virtual: "none", AppArmor: apparmorFact{Mode: "enforce", Adapted: true},
+		Needs: []string{"CAP_NET_ADMIN"}, OwnUnit: ownUnitFact{Loaded: true, User: "clockarbiter", Capabilities: []string{"CAP_SYS_TIME", "CAP_NET_ADMIN"}},
+		BPF: bpfFact{BTF: true, Modules: "lockdown,capability,bpf"},
 	}
 }
 
@@ -55,6 +57,8 @@ func ill() facts {
 		Interfaces:  []interfaceFact{{Configured: true, Problem: "eth0: no hardware timestamps"}},
 		Leap:        leapFact{Path: "/usr/share/zoneinfo/leap-seconds.list", Expires: examined.Add(-24 * time.Hour)},
 		Clocksource: "hpet", Virtual: "kvm", AppArmor: apparmorFact{Mode: "enforce"},
+		Needs: []string{"CAP_NET_RAW", "CAP_NET_ADMIN"}, OwnUnit: ownUnitFact{Loaded: true, User: "clockarbiter", Capabilities: []string{"CAP_SYS_TIME"}},
+		BPF: bpfFact{BTF: true, Modules: "lockdown,capability", Trace: true, Enforce: true},
 	}
 }
 
@@ -197,4 +201,33 @@ func FuzzParseUnits(f *testing.F) {
 			}
 		})
 	})
+}
+
+func TestTheDoctorReadsTheUnitAndTheKernel(t *testing.T) {
+	for text, want := range map[string]ownUnitFact{
+		"AmbientCapabilities=cap_sys_time cap_net_admin\nUser=clockarbiter\nLoadState=loaded\n": {Loaded: true, User: "clockarbiter", Capabilities: []string{"CAP_SYS_TIME", "CAP_NET_ADMIN"}},
+		"AmbientCapabilities=\nUser=\nLoadState=not-found\n":                                    {},
+	} {
+		if diff := cmp.Diff(want, parseOwnUnit([]byte(text))); diff != "" {
+			t.Errorf("%q:\n%s", text, diff)
+		}
+	}
+	root := fstest.MapFS{"sys/kernel/btf/vmlinux": {}, "sys/kernel/security/lsm": {Data: []byte("lockdown,bpf")}}
+	if got := bpf(root); got != (bpfFact{BTF: true, Modules: "lockdown,bpf"}) {
+		t.Errorf("%+v", got)
+	}
+	for _, c := range []struct {
+		b    bpfFact
+		want severity
+		text string
+	}{
+		{bpfFact{}, severityInfo, "no BTF"}, {bpfFact{Trace: true}, severityError, "no BTF"},
+		{bpfFact{BTF: true, Modules: "lockdown"}, severityInfo, "clock.enforce cannot"}, {bpfFact{BTF: true}, severityInfo, "not readable"},
+		{bpfFact{BTF: true, Modules: "bpf", Enforce: true}, severityInfo, "can be had with"},
+	} {
+		got := bpfFindings(facts{BPF: c.b})
+		if len(got) != 1 || got[0].Severity != c.want || !strings.Contains(got[0].Text, c.text) {
+			t.Errorf("%+v: %+v", c.b, got)
+		}
+	}
 }

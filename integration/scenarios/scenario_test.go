@@ -9,7 +9,7 @@ import (
 )
 
 // leastScenarios keeps a wrong path from passing as a run without failures.
-const leastScenarios = 40
+const leastScenarios = 80
 
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.toml")

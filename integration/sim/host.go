@@ -64,7 +64,9 @@ func (h *host) limits() clock.DisciplineOptions {
 func plan(specs []SourceSpec) []roster.Planned {
 	var out []roster.Planned
 	for _, s := range specs {
-		p := roster.Planned{ID: s.ID, Kind: sources.PTP, Options: arbiter.Options{Prefer: s.Prefer, Floor: time.Duration(s.Floor)}}
+		p := roster.Planned{ID: s.ID, Kind: sources.PTP, Options: arbiter.Options{
+			Prefer: s.Prefer, Trust: s.Trust, Require: s.Require, NoSelect: s.NoSelect, Floor: time.Duration(s.Floor),
+		}}
 		if s.Kind == NTPServer {
 			p.Kind = sources.NTP
 		}
@@ -83,6 +85,12 @@ func arbiterConfig(s ArbiterSpec) arbiter.Config {
 	}
 	c.ImprovementHold = time.Duration(orDefault(s.ImprovementHold, Duration(c.ImprovementHold)))
 	c.HoldoverMaxBound = time.Duration(orDefault(s.HoldoverMaxBound, Duration(c.HoldoverMaxBound)))
+	c.MinSources = orDefault(s.MinSources, c.MinSources)
+	c.NotBefore, _ = date(s.NotBefore) // checked before, as the answer
+	c.NotAfter, _ = date(s.NotAfter)
+	if s.Disagreement != "" {
+		_ = c.Disagreement.UnmarshalText([]byte(s.Disagreement))
+	}
 	c.LearnBias = !s.ForgetBiases
 	c.LockThreshold = time.Duration(orDefault(s.LockThreshold, Duration(c.LockThreshold)))
 	return c

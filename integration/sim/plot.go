@@ -25,10 +25,7 @@ const (
 func (r Result) WriteSVG(w io.Writer) error {
 	p := newPlot(r)
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", plotWidth, plotHeight)
-	fmt.Fprintf(&b, `<rect width="%g" height="%g" fill="white"/>`+"\n", plotWidth, plotHeight)
-	fmt.Fprintf(&b, `<text x="%g" y="24" font-size="15">%s, seed %d: system clock - UTC; RMS %s, 99.9 %% %s</text>`+"\n",
-		plotLeft, escape(r.Name), r.Seed, nanos(r.RMS), nanos(r.P999))
+	p.head(&b, fmt.Sprintf("%s, seed %d: system clock - UTC; RMS %s, 99.9 %% %s", r.Name, r.Seed, Nanos(r.RMS), Nanos(r.P999)))
 	p.grid(&b)
 	p.curve(&b, "#b0c4de", r.boundCurve(+1))
 	p.curve(&b, "#b0c4de", r.boundCurve(-1))
@@ -40,6 +37,44 @@ func (r Result) WriteSVG(w io.Writer) error {
 		return fmt.Errorf("write plot: %w", err)
 	}
 	return nil
+}
+
+// Curve is one of several errors in a plot.
+type Curve struct {
+	Name   string
+	Series Series
+}
+
+// palette tells curves apart, also for those who do not see red and green.
+var palette = [...]string{"#1f4e9c", "#d55e00", "#009e73", "#cc79a7", "#999999", "#000000"}
+
+// WriteCurves draws errors that begin together over time, each in a colour with its name.
+func WriteCurves(w io.Writer, title string, curves []Curve) error {
+	p := plot{limit: 100}
+	for _, c := range curves {
+		p.seconds = max(p.seconds, float64(len(c.Series.Values))*c.Series.Interval.Seconds())
+		p.limit = max(p.limit, c.Series.Max())
+	}
+	p.limit = math.Pow(10, math.Ceil(math.Log10(p.limit)))
+	var b strings.Builder
+	p.head(&b, title)
+	p.grid(&b)
+	for i, c := range curves {
+		colour := palette[i%len(palette)]
+		p.curve(&b, colour, c.Series.Values)
+		fmt.Fprintf(&b, `<text x="%g" y="%g" fill="%s">%s</text>`+"\n", plotLeft+float64(i)*160, plotHeight-10, colour, escape(c.Name))
+	}
+	b.WriteString("</svg>\n")
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write plot: %w", err)
+	}
+	return nil
+}
+
+func (p plot) head(b *strings.Builder, title string) {
+	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", plotWidth, plotHeight)
+	fmt.Fprintf(b, `<rect width="%g" height="%g" fill="white"/>`+"\n", plotWidth, plotHeight)
+	fmt.Fprintf(b, `<text x="%g" y="24" font-size="15">%s</text>`+"\n", plotLeft, escape(title))
 }
 
 // boundCurve is the bound on one side, NaN where none was published.
@@ -98,7 +133,7 @@ func (p plot) grid(b *strings.Builder) {
 func (p plot) line(b *strings.Builder, ns float64) {
 	y := p.y(ns)
 	fmt.Fprintf(b, `<line x1="%g" x2="%g" y1="%.1f" y2="%.1f" stroke="#e0e0e0"/>`, plotLeft, plotWidth-plotRight, y, y)
-	fmt.Fprintf(b, `<text x="%g" y="%.1f" text-anchor="end">%s</text>`+"\n", plotLeft-6, y+4, nanos(ns))
+	fmt.Fprintf(b, `<text x="%g" y="%.1f" text-anchor="end">%s</text>`+"\n", plotLeft-6, y+4, Nanos(ns))
 }
 
 // curve draws the extremes of each stretch, lowest and highest.
@@ -150,8 +185,8 @@ var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "
 
 func escape(s string) string { return escaper.Replace(s) }
 
-// nanos writes nanoseconds with three digits and a unit.
-func nanos(ns float64) string {
+// Nanos writes nanoseconds with three digits and a unit.
+func Nanos(ns float64) string {
 	for _, unit := range []struct {
 		size float64
 		name string

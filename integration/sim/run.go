@@ -144,7 +144,7 @@ func (s *source) fail(now Elapsed, f Fault) {
 	case FaultHang:
 		s.hung = true
 	case FaultReturn:
-		s.dead, s.hung = false, false
+		s.dead, s.hung, s.frozen = false, false, false
 	case FaultLie:
 		s.lie += float64(f.Offset)
 	case FaultRamp:
@@ -169,6 +169,43 @@ func (s *source) fail(now Elapsed, f Fault) {
 		s.lie += f.Value * 37e9
 	case FaultLeap:
 		s.leap = leapOf(f.Value)
+	case FaultFlap:
+		s.flap(now, f)
+	case FaultFlags:
+		s.spec.Flags = f.Name
+	case FaultReference:
+		s.spec.Reference = f.Name
+	default:
+		s.misdate(now, f)
+	}
+}
+
+// misdate makes the faults of a source's own date.
+func (s *source) misdate(now Elapsed, f Fault) {
+	switch f.Kind {
+	case FaultDate:
+		s.lie, s.ramp = 0, 0
+		if at, _ := date(f.Name); f.Name != "" {
+			s.lie = float64(at.Sub(Epoch)) - float64(now)
+		}
+	case FaultFreeze:
+		s.frozen = true
+	case FaultStop:
+		s.lie = s.error(now)
+		s.ramp, s.rampFrom, s.rampTo = -1e9, now, now+Elapsed(f.For)
+	case FaultFuture:
+		s.ahead = time.Duration(f.Offset)
+	}
+}
+
+// flap dies and returns in turn.
+func (s *source) flap(now Elapsed, f Fault) {
+	if next := now + Elapsed(f.Offset); now < Elapsed(f.At)+Elapsed(f.For) {
+		s.fail(now, Fault{Kind: FaultDie})
+		s.world.queue.schedule(next, func(now Elapsed) {
+			s.fail(now, Fault{Kind: FaultReturn})
+			s.world.queue.schedule(now+Elapsed(f.Offset), func(now Elapsed) { s.flap(now, f) })
+		})
 	}
 }
 
@@ -207,6 +244,9 @@ func (f Fault) String() string {
 	}
 	if f.Offset != 0 {
 		text += " " + time.Duration(f.Offset).String()
+	}
+	if f.Name != "" {
+		text += " " + f.Name
 	}
 	if f.For != 0 {
 		text += " for " + time.Duration(f.For).String()

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
+	"clockarbiter/arbiter"
+	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
 
@@ -48,6 +51,12 @@ type ArbiterSpec struct {
 	ImprovementHold  Duration `toml:"improvement_hold"`
 	HoldoverMaxBound Duration `toml:"holdover_max_bound"`
 	LockThreshold    Duration `toml:"lock_threshold"`
+	MinSources       int      `toml:"min_sources"`
+	// Disagreement is the configuration's word: "keep", "better-bound" or "holdover".
+	Disagreement string `toml:"disagreement"`
+	// NotBefore and NotAfter are dates, "2026-01-01".
+	NotBefore string `toml:"not_before"`
+	NotAfter  string `toml:"not_after"`
 	// ForgetBiases learns no biases.
 	ForgetBiases bool `toml:"forget_biases"`
 }
@@ -89,6 +98,9 @@ type SourceSpec struct {
 	Path PathSpec `toml:"path"`
 
 	Prefer         bool     `toml:"prefer"`
+	Trust          bool     `toml:"trust"`
+	Require        bool     `toml:"require"`
+	NoSelect       bool     `toml:"noselect"`
 	Floor          Duration `toml:"floor"`
 	Stratum        uint8    `toml:"stratum"`
 	RootDelay      Duration `toml:"root_delay"`
@@ -97,6 +109,10 @@ type SourceSpec struct {
 	ClockAccuracy  Duration `toml:"clock_accuracy"`
 	UTCOffset      Duration `toml:"utc_offset"`
 	Grandmaster    string   `toml:"grandmaster"`
+	// Flags is what a grandmaster does not flag: "no-utc-offset", "arbitrary-timescale", or neither.
+	Flags string `toml:"flags"`
+	// Reference is the reference ID of an NTP server, default "GPS".
+	Reference string `toml:"reference"`
 	// Bias is a constant error of the source's own time.
 	Bias Duration `toml:"bias"`
 }
@@ -149,6 +165,13 @@ const (
 	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
 	FaultPause       FaultKind = "pause"       // the host does nothing For that long; L goes on
 	FaultForeignStep FaultKind = "foreign-step"
+	FaultFlap        FaultKind = "flap"      // dies and returns in turn, every Offset, For that long
+	FaultDate        FaultKind = "date"      // sets the source's clock to the date Name, right again without one
+	FaultFreeze      FaultKind = "freeze"    // the engine shows its newest sample again and again
+	FaultStop        FaultKind = "stop"      // the source's clock stands still, For that long
+	FaultFuture      FaultKind = "future"    // its samples are dated Offset ahead
+	FaultFlags       FaultKind = "flags"     // what the grandmaster does not flag becomes Name
+	FaultReference   FaultKind = "reference" // the reference ID of an NTP server becomes Name
 	// FaultKill is SIGKILL: a successor starts For later and hears its engines Offset after that. Value 1: it
 	// finds no checkpoint, only the state file.
 	FaultKill FaultKind = "kill"
@@ -210,6 +233,7 @@ func (s Scenario) check() []error {
 		complain("settle %v: want 0 to the duration", s.Settle)
 	}
 	errs = append(errs, s.Clock.check()...)
+	errs = append(errs, s.Arbiter.check()...)
 	errs = append(errs, s.Oscillator.check()...)
 	names := map[sources.ID]bool{"": true}
 	for i, src := range s.Sources {
@@ -307,8 +331,49 @@ func (s SourceSpec) check() []error {
 		s.Hold != 0 && s.Hold < Duration(1_000_000) {
 		complain("durations: want at most %v, hold at least 1ms", maxDuration)
 	}
+	errs = append(errs, checkFlags(fmt.Sprintf("source %q", s.ID), s.Flags)...)
 	errs = append(errs, s.Path.check(s.ID)...)
 	return errs
+}
+
+// What a grandmaster may not flag.
+const (
+	flagsNoUTCOffset = "no-utc-offset"
+	flagsArbitrary   = "arbitrary-timescale"
+)
+
+func checkFlags(of, flags string) []error {
+	if flags != "" && flags != flagsNoUTCOffset && flags != flagsArbitrary {
+		return []error{fmt.Errorf("%s: flags %q: want %s, %s or nothing", of, flags, flagsNoUTCOffset, flagsArbitrary)}
+	}
+	return nil
+}
+
+func (a ArbiterSpec) check() []error {
+	var errs []error
+	for _, d := range []string{a.NotBefore, a.NotAfter} {
+		if _, err := date(d); err != nil {
+			errs = append(errs, fmt.Errorf("arbiter: %w", err))
+		}
+	}
+	if a.Disagreement != "" {
+		if err := new(arbiter.Answer).UnmarshalText([]byte(a.Disagreement)); err != nil {
+			errs = append(errs, fmt.Errorf("arbiter: %w", err))
+		}
+	}
+	return errs
+}
+
+// date reads a date as an instant of UTC, 0 where there is none.
+func date(s string) (timescale.Instant, error) {
+	if s == "" {
+		return 0, nil
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return 0, fmt.Errorf("date %q: want the form 2026-01-31", s)
+	}
+	return timescale.Instant(t.UnixNano()), nil
 }
 
 func (p PathSpec) check(id sources.ID) []error {
@@ -339,8 +404,21 @@ func (f Fault) check(i int) []error {
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
 		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultWander,
-		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep, FaultKill:
+		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep, FaultKill,
+		FaultFreeze, FaultStop, FaultFuture, FaultReference:
 		return nil
+	case FaultFlap:
+		if f.Offset <= 0 || f.For <= 0 {
+			return []error{fmt.Errorf("fault %d: flap wants offset and for", i+1)}
+		}
+		return nil
+	case FaultDate:
+		if _, err := date(f.Name); err != nil {
+			return []error{fmt.Errorf("fault %d: %w", i+1, err)}
+		}
+		return nil
+	case FaultFlags:
+		return checkFlags(fmt.Sprintf("fault %d", i+1), f.Name)
 	}
 	return []error{fmt.Errorf("fault %d: unknown kind %q", i+1, f.Kind)}
 }

@@ -21,6 +21,9 @@ type source struct {
 	ramp       float64 // ppb added to its rate since rampFrom, until rampTo
 	rampFrom   Elapsed
 	rampTo     Elapsed
+	ahead      time.Duration // by which its samples are dated into the future
+	frozen     bool
+	last       sources.Sample
 	taken      int
 	leap       sources.Leap
 }
@@ -54,6 +57,10 @@ func (s *source) take(now Elapsed) {
 	}
 	s.world.queue.schedule(now+next, s.take)
 	if s.dead || s.hung {
+		return
+	}
+	if s.frozen {
+		s.deliver(now, s.last)
 		return
 	}
 	if s.spec.Kind == PHC {
@@ -104,7 +111,8 @@ func (s *source) error(now Elapsed) float64 {
 }
 
 func (s *source) deliver(now Elapsed, sample sources.Sample) {
-	sample.Source, sample.Quality = s.spec.ID, s.quality()
+	sample.Source, sample.Quality, s.last = s.spec.ID, s.quality(), sample
+	sample.At = sample.At.Add(s.ahead)
 	for _, p := range s.world.peers {
 		p.Reading(float64(sample.At.Sub(Epoch)), float64(sample.Offset))
 	}
@@ -125,10 +133,13 @@ func (s *source) quality() sources.Quality {
 			RootDelay:      sources.Some(time.Duration(s.spec.RootDelay)),
 			RootDispersion: sources.Some(time.Duration(s.spec.RootDispersion)),
 			Leap:           sources.Some(s.leap),
-			Reference:      "GPS",
+			Reference:      orDefault(s.spec.Reference, "GPS"),
 		}
 	}
-	q := sources.Quality{Reference: s.spec.Grandmaster, Leap: sources.Some(s.leap), PTPTimescale: sources.Some(true), UTCOffset: sources.Some(37 * time.Second)}
+	q := sources.Quality{Reference: s.spec.Grandmaster, Leap: sources.Some(s.leap), PTPTimescale: sources.Some(s.spec.Flags != flagsArbitrary)}
+	if s.spec.Flags == "" {
+		q.UTCOffset = sources.Some(37 * time.Second)
+	}
 	if s.spec.ClockClass > 0 {
 		q.ClockClass = sources.Some(s.spec.ClockClass)
 	}

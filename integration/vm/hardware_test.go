@@ -68,6 +68,13 @@ var both = vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPS
 func locked(t *testing.T, o vm.WorldOptions, toml, source string) (*vm.Guest, vm.World, vm.Host) {
 	t.Helper()
 	g := vm.Start(t, vm.Virtual)
+	w, h := lockedIn(t, g, o, toml, source)
+	return g, w, h
+}
+
+// lockedIn is the same in a guest that runs already.
+func lockedIn(t *testing.T, g *vm.Guest, o vm.WorldOptions, toml, source string) (vm.World, vm.Host) {
+	t.Helper()
 	w := vm.NewWorld(t, g, o)
 	h := vm.Install(t, g, toml)
 	w.StartTrace(t, 250*time.Millisecond)
@@ -80,7 +87,7 @@ func locked(t *testing.T, o vm.WorldOptions, toml, source string) (*vm.Guest, vm
 		t.Logf("start: %v; not within %v yet", trace, byPHC)
 	}
 	g.Sleep(t, 20*time.Second)
-	return g, w, h
+	return w, h
 }
 
 func atMost(t *testing.T, what string, got, limit time.Duration) {
@@ -125,7 +132,7 @@ func TestHardwarePTP(t *testing.T) {
 func unblamed(t *testing.T, h vm.Host) {
 	t.Helper()
 	for _, e := range h.Journal(t, supervisor.MessageFaultRaised) {
-		if slices.Contains([]string{"drift", "jump", "falseticker", "utc-offset", "disagreement", "no-majority", "majority-moved"}, e["TO"]) {
+		if slices.Contains([]string{"drift", "jump", "falseticker", "utc-offset", "disagreement", "no-majority", "majority-moved", "leap-disagreement"}, e["TO"]) {
 			t.Errorf("all sources are honest: %s", e["MESSAGE"])
 		}
 	}
@@ -186,6 +193,7 @@ func TestLinkDown(t *testing.T) {
 	if n := trace.Steps(); n != 0 {
 		t.Errorf("%d steps", n)
 	}
+	unblamed(t, h)
 }
 
 func state(st supervisor.Status, prefix string) string {

@@ -30,6 +30,8 @@ var installed = []struct {
 }{
 	{"systemd/clockarbiter.service", "/usr/lib/systemd/system/clockarbiter.service", 0o644},
 	{"systemd/ntp-units.d/50-clockarbiter.list", "/usr/lib/systemd/ntp-units.d/50-clockarbiter.list", 0o644},
+	{"sysusers/clockarbiter.conf", "/usr/lib/sysusers.d/clockarbiter.conf", 0o644},
+	{"udev/60-clockarbiter.rules", "/usr/lib/udev/rules.d/60-clockarbiter.rules", 0o644},
 	{"journal/clockarbiter.catalog", "/usr/lib/systemd/catalog/clockarbiter.catalog", 0o644},
 }
 
@@ -49,9 +51,19 @@ func Install(t testing.TB, g *Guest, toml string) Host {
 	for _, u := range units {
 		g.PutFile(t, "/usr/lib/systemd/system/"+filepath.Base(u), 0o644, u)
 	}
+	if strings.Contains(toml, "[[ptp.interface]]") {
+		h.DropIn(t, "ptp")
+	}
 	h.Configure(t, toml)
-	g.Run(t, "journalctl --update-catalog && systemctl daemon-reload")
+	g.Run(t, "systemd-sysusers; udevadm control --reload; udevadm trigger -s ptp -s pps --settle; journalctl --update-catalog && systemctl daemon-reload")
 	return h
+}
+
+// DropIn installs one of the unit's drop-ins, which takes a daemon-reload.
+func (h Host) DropIn(t testing.TB, name string) {
+	t.Helper()
+	file := "clockarbiter.service.d/" + name + ".conf"
+	h.guest.PutFile(t, "/etc/systemd/system/"+file, 0o644, filepath.Join(repositoryDir(), "deploy", "systemd", file))
 }
 
 // Configure writes the configuration file.

@@ -1,11 +1,14 @@
 package vm_test
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/facebook/time/leaphash"
 
 	"clockarbiter/integration/vm"
 	"clockarbiter/supervisor"
@@ -172,8 +175,19 @@ func TestLeapSecond(t *testing.T) {
 	}
 }
 
+// leapTable is a leap-seconds.list that knows of the world's leap second, as tzdata's would.
+func leapTable(o vm.WorldOptions) []byte {
+	const from1900 = 2_208_988_800
+	midnight := o.Date.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	text := fmt.Sprintf("#$\t%d\n#@\t%d\n3692217600\t37\n%d\t%d\n", o.Date.Unix()+from1900, midnight.AddDate(0, 6, 0).Unix()+from1900,
+		midnight.Unix()+from1900, 37+o.Leap)
+	return []byte(text + "#h\t" + leaphash.Compute(text) + "\n")
+}
+
 func leapSecond(t *testing.T, o vm.WorldOptions, flag int) {
-	g, w, h := locked(t, o, hardwareA+threeNTP, sourceA)
+	g := vm.Start(t, vm.Virtual)
+	g.Put(t, "/etc/leap-seconds.list", 0o644, leapTable(o))
+	w, h := lockedIn(t, g, o, "[arbiter]\nleap_table = \"/etc/leap-seconds.list\"\n"+hardwareA+threeNTP, sourceA)
 	if k := g.Kernel(t); k["status"]&(staInsert|staDelete) != flag {
 		t.Errorf("on the day: kernel's status %#x, want %#x in it", k["status"], flag)
 	}
@@ -206,6 +220,7 @@ func leapSecond(t *testing.T, o vm.WorldOptions, flag int) {
 	if n := len(h.Journal(t, supervisor.MessageKernelMove)); n != 1 {
 		t.Errorf("%d entries of the leap second", n)
 	}
+	unblamed(t, h)
 	for _, id := range []supervisor.MessageID{supervisor.MessageStepped, supervisor.MessageForeignWrite, supervisor.MessageModeChanged, supervisor.MessageFaultRaised} {
 		for _, e := range h.Journal(t, id) {
 			if e.At(t) < before {

@@ -1,9 +1,9 @@
 package vm_test
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,6 +28,7 @@ func putTest(t *testing.T, g *vm.Guest, path, pkg string) {
 
 // TestPrograms: this kernel's verifier takes the programs.
 func TestPrograms(t *testing.T) {
+	t.Parallel()
 	g := vm.Start(t, vm.Virtual)
 	putTest(t, g, "/tmp/tracer.test", "clockarbiter/supervisor/tracer")
 	out := g.Run(t, "/tmp/tracer.test -test.v -test.run Verifier 2>&1")
@@ -50,12 +51,8 @@ func withBPF(t *testing.T, toml string) (*vm.Guest, vm.World, vm.Host) {
 	t.Helper()
 	g := vm.Start(t, vm.Virtual)
 	w := vm.NewWorld(t, g, ordinary)
-	dropIn, err := os.ReadFile("../../deploy/systemd/clockarbiter.service.d/bpf.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
 	h := vm.Install(t, g, toml)
-	g.Put(t, "/etc/systemd/system/clockarbiter.service.d/bpf.conf", 0o644, dropIn)
+	h.DropIn(t, "bpf")
 	g.Run(t, "systemctl daemon-reload")
 	h.Start(t)
 	h.Await(t, "locked", 2*time.Minute, vm.Locked)
@@ -83,6 +80,8 @@ const container = "docker-0123456789abcdef0123456789abcdef0123456789abcdef012345
 
 // TestCallersAreNamed: whoever writes to the clock is named by the kernel, though it ends at once.
 func TestCallersAreNamed(t *testing.T) {
+	long(t)
+	t.Parallel()
 	g, _, h := withBPF(t, traced(false))
 	h.Await(t, "tracing", 30*time.Second, func(st supervisor.Status) bool { return tracerState(st).Tracing })
 	for _, c := range []struct {
@@ -128,6 +127,8 @@ func TestCallersAreNamed(t *testing.T) {
 // TestEnforce: what everybody else tries fails with EPERM and does not move the clock, until the
 // supervisor is gone, however it went.
 func TestEnforce(t *testing.T) {
+	long(t)
+	t.Parallel()
 	g, w, h := withBPF(t, traced(true))
 	h.Await(t, "enforcing", 30*time.Second, func(st supervisor.Status) bool { return tracerState(st).Enforcing })
 	w.StartTrace(t, 250*time.Millisecond)
@@ -167,4 +168,66 @@ func TestEnforce(t *testing.T) {
 	if out, status, err := g.Try("date -s '+1 second' 2>&1"); err != nil || status != 0 {
 		t.Errorf("after SIGKILL of the supervisor: %v %s", err, out)
 	}
+}
+
+// unitProcesses prints user, name, process group, capabilities and cgroup of every process of the unit.
+const unitProcesses = `cd /sys/fs/cgroup/system.slice/clockarbiter.service
+for p in $(cat cgroup.procs */cgroup.procs); do
+	echo "$(stat -c %U /proc/$p) $(cat /proc/$p/comm) $(sed -n 's/^CapBnd:\t0*//p; s/^NoNewPrivs:\t//p' /proc/$p/status | tr '\n' ' ')$(sed 's/.*clockarbiter.service//' /proc/$p/cgroup)"
+done | sort`
+
+// TestNobodyIsRoot: the unit with hardware timestamps runs under three users, none of them root, each child in
+// a cgroup of its own.
+func TestNobodyIsRoot(t *testing.T) {
+	t.Parallel()
+	g, _, h := locked(t, ordinary, hardwareA+threeNTP, "ptp:enp2s0")
+	const want = `clockarbiter clockarbiter 20035e0 1 /supervisor
+clockarbiter-ntp chronyd 0 1 /child-chronyd
+clockarbiter-ptp ptp4l 3000 1 /child-ptp4l-enp2s0`
+	if got := strings.TrimSpace(g.Run(t, unitProcesses)); got != want {
+		t.Errorf("processes\n%s\nwant\n%s", got, want)
+	}
+	if got := g.Run(t, "cd /sys/fs/cgroup/system.slice/clockarbiter.service/child-ptp4l-enp2s0; cat memory.max pids.max memory.oom.group"); got != "134217728\n64\n1\n" {
+		t.Errorf("limits %q", got)
+	}
+	pid := property(t, g, "MainPID")
+	second := "{ echo '[paths]'; echo 'run_dir = \"/run/second\"'; echo 'state_dir = \"/var/lib/second\"'; cat /etc/clockarbiter/clockarbiter.toml; } >/run/second.toml; " +
+		"clockarbiter run --config /run/second.toml 2>&1"
+	if out, status, err := g.Try(second); err != nil || status == 0 || !strings.Contains(out, "pid "+pid+", uid ") || !strings.Contains(out, "clockarbiter.service") {
+		t.Errorf("a second one, status %d, %v: %s", status, err, out)
+	}
+	g.Run(t, "systemctl reload clockarbiter && systemctl restart clockarbiter")
+	h.Await(t, "locked to PTP after a restart", 2*time.Minute, vm.Following("ptp:enp2s0"))
+	g.Run(t, "systemctl stop clockarbiter; ! ls -d /sys/fs/cgroup/system.slice/clockarbiter.service/child-* 2>/dev/null")
+}
+
+// leaky stands in for ptp4l: it starts a grandchild that flees its process group, and takes ever more memory.
+const leaky = `#!/usr/bin/perl
+if ("@ARGV" =~ /-v/) { print "4.2\n"; exit 0 }
+if (fork == 0) { setpgrp; exec "sleep", "86399" }
+while (1) { push @memory, "x" x 1_000_000; select(undef, undef, undef, 0.02) }
+`
+
+// TestALeakingChildIsKilledAlone: by its own limit, with what it started, and nobody else notices.
+func TestALeakingChildIsKilledAlone(t *testing.T) {
+	long(t)
+	t.Parallel()
+	g := vm.Start(t, vm.Virtual)
+	vm.NewWorld(t, g, ordinary)
+	h := vm.Install(t, g, "[ptp]\nptp4l = \"/usr/local/bin/leaky\"\n"+hardwareA+threeNTP)
+	g.Put(t, "/usr/local/bin/leaky", 0o755, []byte(leaky))
+	h.Start(t)
+	chronyd := strings.TrimSpace(g.Run(t, "sleep 1; pgrep -x chronyd"))
+	if s := strings.TrimSpace(g.Run(t, "sleep 2; pgrep -x sleep -u clockarbiter-ptp | wc -l")); s == "0" {
+		t.Errorf("%s grandchildren: the test shows nothing\n%s", s, h.Tail(t))
+	}
+	st := h.Await(t, "killed", time.Minute, func(st supervisor.Status) bool {
+		return slices.ContainsFunc(st.Children, func(c supervisor.ChildStatus) bool { return strings.Contains(c.LastExit, "above its memory limit") })
+	})
+	t.Logf("%+v", st.Children)
+	h.Await(t, "locked to NTP", time.Minute, vm.Following("ntp"))
+	if now := strings.TrimSpace(g.Run(t, "pgrep -x chronyd")); now != chronyd {
+		t.Errorf("chronyd was %s and is %s", chronyd, now)
+	}
+	g.Run(t, "systemctl stop clockarbiter; sleep 1; ! pgrep -u clockarbiter-ptp")
 }

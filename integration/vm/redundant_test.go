@@ -88,7 +88,7 @@ func TestOnePHCTwoInterfaces(t *testing.T) {
 	h := vm.Install(t, g, hardwareA+strings.Replace(hardwareA, "enp2s0", "twin", 1)+threeNTP)
 	h.Start(t)
 	h.Await(t, "locked to PTP", 2*time.Minute, vm.Following("ptp"))
-	if n := len(lines(g.Run(t, "pgrep -x ptp4l -u nobody"))); n != 1 {
+	if n := len(lines(g.Run(t, "pgrep -x ptp4l -u clockarbiter-ptp"))); n != 1 {
 		t.Errorf("%d of ours are ptp4l", n)
 	}
 	st := h.Await(t, "locked", time.Second, vm.Locked)

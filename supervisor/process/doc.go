@@ -9,8 +9,10 @@
 // What the caller may rely on:
 //   - Each child leads its own process group; when it ends, what is left of the group is killed
 //     before the child is reaped, so that the number of the group cannot have been reused.
+//   - Where a cgroup was delegated to the supervisor (Delegated), each child has one of its own, with
+//     limits of memory and tasks, and no grandchild outlives the child, whatever group it fled to.
 //   - A supervisor that dies, however it dies, takes its children with it (PR_SET_PDEATHSIG). A
-//     grandchild that outlives its parent then is not covered.
+//     grandchild that outlives its parent then is for the service manager to end, or for the next start.
 //   - Every wait is bounded and belongs to one child: none delays another.
 //   - The supervisor needs CAP_KILL to signal a child of another user, its death signal included,
 //     CAP_SETUID and CAP_SETGID to start it, CAP_SETPCAP to empty its bounding set, and itself every

@@ -21,6 +21,8 @@ type Exit struct {
 	Asked bool
 	// Forced is true when the Runner had sent KILL, because the grace was over.
 	Forced bool
+	// OutOfMemory is true when the kernel killed it for exceeding its cgroup's memory.
+	OutOfMemory bool
 	// Ran is how long the child ran.
 	Ran time.Duration
 	// CPU is the processor time that the child and those that it waited for used.
@@ -55,6 +57,9 @@ func (e Exit) String() string {
 	}
 	if e.CoreDumped {
 		words += ", core dumped"
+	}
+	if e.OutOfMemory {
+		words += ", above its memory limit"
 	}
 	switch {
 	case e.Forced:

@@ -53,6 +53,12 @@ func (id identity) needs() capabilitySet {
 	return 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL
 }
 
+// MaySwitchUser reports whether this process can start, confine and signal children of other users.
+func MaySwitchUser() bool {
+	held, err := permittedCapabilities()
+	return err == nil && (identity{uid: unix.Getuid() + 1}).needs()&^held == 0
+}
+
 // lookupGroup returns the number of a group given by name or number.
 func lookupGroup(group string) (string, error) {
 	if g, err := user.LookupGroup(group); err == nil {
@@ -72,7 +78,7 @@ func reducePrivileges(wanted capabilitySet, id identity) error {
 		return err
 	}
 	if missing := wanted &^ held; missing != 0 {
-		return fmt.Errorf("the child needs %v, which the supervisor does not hold", missing.names())
+		return fmt.Errorf("the child needs %v, which the supervisor does not hold: give it to the service (CapabilityBoundingSet= and AmbientCapabilities=)", missing.names())
 	}
 	if missing := id.needs() &^ held; missing != 0 {
 		return fmt.Errorf("to run a child as user id %d the supervisor needs %v, which it does not hold", id.uid, missing.names())

@@ -25,6 +25,8 @@ type Options struct {
 	Backoff Backoff
 	// Grace is the time from TERM to KILL where the Spec has none; 2 s.
 	Grace time.Duration
+	// Cgroups is where the child gets a cgroup of its own. Nil: it gets none.
+	Cgroups *Cgroups
 	// Logger gets the child's output, and the events where OnEvent is nil. Nil: nothing
 	// is logged.
 	Logger *slog.Logger
@@ -48,6 +50,13 @@ type child interface {
 // startFunc starts a child; it returns when the program runs, or an error when it does not. Nothing is
 // left then, unless the error is errSurvived.
 type startFunc func(ctx context.Context, spec Spec, emit func(pid int, line string)) (child, error)
+
+// spawnIn is spawn with the children in groups of a subtree; nil: in none.
+func spawnIn(groups *Cgroups) startFunc {
+	return func(ctx context.Context, spec Spec, emit func(int, string)) (child, error) {
+		return spawn(ctx, groups, spec, emit)
+	}
+}
 
 // Runner keeps one child running. Run is called once; the other methods may be called at any time
 // from any goroutine.
@@ -85,7 +94,7 @@ func New(spec Spec, options Options) *Runner {
 		options:  options,
 		jitter:   rand.New(rand.NewPCG(options.Seed, 0)),
 		log:      options.Logger.With("child", spec.Name),
-		start:    spawn,
+		start:    spawnIn(options.Cgroups),
 		restartC: make(chan string, 1),
 		retryC:   make(chan struct{}, 1),
 		state:    State{Name: spec.Name, Since: time.Now()},

@@ -21,6 +21,7 @@ const ShimArgument = "child-exec"
 const (
 	orderFD  = 3 // the order, a memory file
 	statusFD = 4 // the pipe on which it reports, closed by a successful execve
+	cgroupFD = 5 // the way into its cgroup, where it has one
 )
 
 // The words of the shim on the status pipe. An execve that succeeds closes the pipe after
@@ -31,8 +32,9 @@ const (
 	statusError = '!'
 )
 
-// umask of every child: what it creates is for its group to read and nobody else's.
-const umask = 0o027
+// umask of every child: what it creates is for its group, which a supervisor that is not root is in, and
+// nobody else's.
+const umask = 0o007
 
 // order is what the supervisor tells the shim: a Spec without what stays in the supervisor.
 type order struct {
@@ -43,6 +45,8 @@ type order struct {
 	Credential   Credential
 	Capabilities []Capability
 	Limits       Limits
+	// Cgroup: there is one to enter.
+	Cgroup bool
 }
 
 // RunShim turns the calling process into the child that the supervisor has ordered. It returns only
@@ -57,6 +61,9 @@ func RunShim([]string) error {
 		return fmt.Errorf("%s is for the supervisor's own use", ShimArgument)
 	}
 	o, err := readOrder()
+	if err == nil && o.Cgroup {
+		err = enterCgroup(os.NewFile(cgroupFD, "cgroup"))
+	}
 	if err == nil {
 		err = o.become(func() error { _, err := status.Write([]byte{statusReady}); return err })
 	}

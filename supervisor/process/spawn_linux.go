@@ -29,6 +29,7 @@ const (
 // osChild is a child process of the operating system.
 type osChild struct {
 	pid   int
+	group *cgroup // nil: it has none of its own
 	exitC chan Exit
 
 	mu     sync.Mutex
@@ -57,12 +58,19 @@ func (c *osChild) Signal(sig unix.Signal) error {
 // spawn starts the child that spec describes and hands its lines to emit. It returns when the program
 // runs, or an error when it does not within startTimeout or before ctx ends; nothing is left then of
 // what was started, unless the error is errSurvived. A child that is returned delivers on ExitC in any case.
-func spawn(ctx context.Context, spec Spec, emit func(pid int, line string)) (child, error) {
-	plumbing, err := newPlumbing(spec)
+func spawn(ctx context.Context, groups *Cgroups, spec Spec, emit func(pid int, line string)) (child, error) {
+	c := &osChild{exitC: make(chan Exit, 1)}
+	plumbing, err := newPlumbing(spec, groups != nil)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	c := &osChild{exitC: make(chan Exit, 1)}
+	if groups != nil {
+		if err := c.enter(groups, spec, plumbing); err != nil {
+			plumbing.closeTheirs()
+			plumbing.closeOurs()
+			return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+		}
+	}
 	startedC := make(chan error, 1)
 	go c.live(spec, plumbing, emit, startedC)
 	if err := <-startedC; err != nil {
@@ -75,6 +83,18 @@ func spawn(ctx context.Context, spec Spec, emit func(pid int, line string)) (chi
 	return c, nil
 }
 
+// enter makes the child's cgroup, which the shim enters.
+func (c *osChild) enter(groups *Cgroups, spec Spec, p *plumbing) (err error) {
+	if c.group, err = groups.enter(spec.Name, spec.Limits); err != nil {
+		return err
+	}
+	if p.group, err = c.group.door(); err != nil {
+		return errors.Join(err, c.group.remove())
+	}
+	p.theirs = append(p.theirs, p.group)
+	return nil
+}
+
 // live starts the shim and stays with the process until it is reaped. All of it is on one thread,
 // because the death signal of a child follows the death of the thread that started it.
 func (c *osChild) live(spec Spec, p *plumbing, emit func(int, string), startedC chan<- error) {
@@ -84,6 +104,9 @@ func (c *osChild) live(spec Spec, p *plumbing, emit func(int, string), startedC 
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{os.Args[0], ShimArgument, spec.Name}, p.attributes())
 	p.closeTheirs()
 	if err != nil {
+		if c.group != nil {
+			err = errors.Join(err, c.group.remove())
+		}
 		startedC <- err
 		return
 	}
@@ -96,12 +119,28 @@ func (c *osChild) live(spec Spec, p *plumbing, emit func(int, string), startedC 
 	}()
 	status, usage := c.reap()
 	ran := time.Since(begin)
+	overrun, groupErr := c.leave()
 	select {
 	case <-drainedC:
 	case <-time.After(drainTimeout):
 	}
 	_ = p.output.Close() // a read end has nothing to lose
-	c.exitC <- newExit(pid, status, usage, ran)
+	if groupErr != nil {
+		emit(pid, "clockarbiter: "+groupErr.Error())
+	}
+	exit := newExit(pid, status, usage, ran)
+	exit.OutOfMemory = overrun
+	c.exitC <- exit
+}
+
+// leave ends the child's cgroup, and with it every grandchild. It reports whether the kernel has killed
+// for memory there.
+func (c *osChild) leave() (overrun bool, err error) {
+	if c.group == nil {
+		return false, nil
+	}
+	overrun = c.group.overrun()
+	return overrun, c.group.remove()
 }
 
 // reap waits for the process to end, kills what is left of its group, and reaps it, in this order:
@@ -182,10 +221,11 @@ type plumbing struct {
 	output *os.File // our end of stdout and stderr
 	status *os.File // our end of the status pipe
 	theirs []*os.File
+	group  *os.File // the way into the child's cgroup; nil: it has none
 }
 
 // newPlumbing makes the files and writes the order for spec.
-func newPlumbing(spec Spec) (_ *plumbing, err error) {
+func newPlumbing(spec Spec, cgroup bool) (_ *plumbing, err error) {
 	p := &plumbing{}
 	defer func() {
 		if err != nil {
@@ -207,7 +247,7 @@ func newPlumbing(spec Spec) (_ *plumbing, err error) {
 		return nil, err
 	}
 	p.theirs = append(p.theirs, statusEnd)
-	order, err := orderFile(spec)
+	order, err := orderFile(spec, cgroup)
 	if err != nil {
 		return nil, err
 	}
@@ -219,11 +259,15 @@ func newPlumbing(spec Spec) (_ *plumbing, err error) {
 // signal from its first instant on.
 func (p *plumbing) attributes() *syscall.ProcAttr {
 	null, out, status, order := p.theirs[0].Fd(), p.theirs[1].Fd(), p.theirs[2].Fd(), p.theirs[3].Fd()
-	return &syscall.ProcAttr{
+	a := &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{0: null, 1: out, 2: out, orderFD: order, statusFD: status},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
+	if p.group != nil {
+		a.Files = append(a.Files, p.group.Fd()) // cgroupFD
+	}
+	return a
 }
 
 // closeTheirs closes the ends that the child has its own copies of.
@@ -257,7 +301,7 @@ func pipe(name string) (r, w *os.File, err error) {
 
 // orderFile returns a memory file that holds the order for spec, to be read from its beginning. In
 // memory, an order of any size is written without waiting for a reader.
-func orderFile(spec Spec) (*os.File, error) {
+func orderFile(spec Spec, cgroup bool) (*os.File, error) {
 	env := spec.Env
 	if env == nil {
 		env = defaultEnv()
@@ -270,6 +314,7 @@ func orderFile(spec Spec) (*os.File, error) {
 		Credential:   spec.Credential,
 		Capabilities: spec.Capabilities,
 		Limits:       spec.Limits,
+		Cgroup:       cgroup,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write order: %w", err)

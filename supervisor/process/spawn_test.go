@@ -86,7 +86,7 @@ func TestChildFindsWhatTheSpecSays(t *testing.T) {
 	spec.Dir = t.TempDir()
 	spec.Limits = Limits{MaxMemory: 1 << 30, MaxFiles: 77}
 	tr := try(t, spec, patient())
-	want := fmt.Sprintf("dir=%s umask=027 env=%q args=%q data=%d files=77 stdin=0 group=true", spec.Dir, spec.Env, spec.Argv[1:], 1<<30)
+	want := fmt.Sprintf("dir=%s umask=007 env=%q args=%q data=%d files=77 stdin=0 group=true", spec.Dir, spec.Env, spec.Argv[1:], 1<<30)
 	if got := tr.awaitLine("dir="); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -50,6 +50,11 @@ type Limits struct {
 	MaxMemory uint64
 	// MaxFiles bounds the number of open file descriptors (RLIMIT_NOFILE).
 	MaxFiles uint64
+	// MaxGroupMemory bounds the memory of the child and all that it starts, in bytes, and MaxTasks
+	// the number of their threads. Both hold where the child has a cgroup of its own: beyond the first
+	// all of it is killed.
+	MaxGroupMemory uint64
+	MaxTasks       uint64
 }
 
 // defaultEnv is the environment of a child whose Spec names none.

@@ -97,7 +97,8 @@ func (f *finder) call(r record) Call {
 		Refused: r.hook == hookCapable || r.hook == hookRefusedSet, Monotonic: r.monotonic, PID: r.process, TID: r.thread,
 		UID: r.uid, Name: r.name, Command: strings.Join(r.args, " "), What: r.what(),
 	}
-	if id, err := rivals.Identify(f.proc, r.process); err == nil && (id.Name == r.name || id.Command == c.Command || strings.HasPrefix(id.Command, c.Command)) {
+	// Its number may be another's by now. A thread may have a name of its own.
+	if id, err := rivals.Identify(f.proc, r.process); err == nil && (id.Name == r.name || c.Command != "" && strings.HasPrefix(id.Command, c.Command)) {
 		c.Command, c.Exe, c.Unit, c.Container = id.Command, id.Exe, id.Unit, id.Container
 		return c
 	}

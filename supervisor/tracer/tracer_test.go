@@ -231,6 +231,8 @@ func TestACallerIsFoundAliveOrGone(t *testing.T) {
 	}{
 		{"it lives", record{process: 300, name: "date", args: []string{"date", "-s"}, cgroup: 3}, row{"date", "ntpdate.service", ""}},
 		{"its number is another's by now", record{process: 300, name: "hwclock", args: []string{"hwclock"}, cgroup: 3}, row{"hwclock", "cron.service", ""}},
+		{"a thread of it", record{process: 300, name: "worker", args: []string{"date", "-s"}, cgroup: 3}, row{"worker", "ntpdate.service", ""}},
+		{"its number is another's, and no argument is known", record{process: 300, name: "hwclock", cgroup: 3}, row{"hwclock", "cron.service", ""}},
 		{"gone, its cgroup is there", record{process: 9, name: "date", cgroup: 4}, row{"date", "docker-" + id + ".scope", "docker 0123456789ab"}},
 		{"gone, with its cgroup", record{process: 9, name: "date", cgroup: 99, leaf: "backup.service"}, row{"date", "backup.service", ""}},
 		{"gone without a trace", record{process: 9, name: "date"}, row{"date", "", ""}},

@@ -3,7 +3,8 @@
 //
 // Each line of output is "SECONDS OFFSET WINDOW BASE": CLOCK_MONOTONIC in seconds, true UTC -
 // CLOCK_REALTIME in nanoseconds (positive: the system clock is slow), the reading's half-width in
-// nanoseconds, and CLOCK_REALTIME - CLOCK_MONOTONIC in nanoseconds, which only a step changes.
+// nanoseconds, and CLOCK_REALTIME - CLOCK_MONOTONIC in nanoseconds, which only a step changes. With -other it
+// prints how far another PHC is ahead of the first, in nanoseconds.
 package main
 
 import (
@@ -24,7 +25,15 @@ func main() {
 	utc.Flags()
 	interval := flag.Duration("interval", time.Second, "between readings")
 	count := flag.Int("count", 1, "how many readings; 0: until killed")
+	other := flag.String("other", "", "another PHC, to compare with the first")
 	flag.Parse()
+	if *other != "" {
+		if err := compare(*device, *other, &utc); err != nil {
+			fmt.Fprintln(os.Stderr, "gauge:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := measure(*device, &utc, *interval, *count); err != nil {
 		fmt.Fprintln(os.Stderr, "gauge:", err)
 		os.Exit(1)
@@ -51,6 +60,27 @@ func measure(device string, utc *leap.Scale, interval time.Duration, count int) 
 		}
 	}
 	return nil
+}
+
+// compare reads one PHC before and after the other, so that the rate of the system clock between them does
+// not count.
+func compare(device, other string, utc *leap.Scale) error {
+	phc, err := unix.Open(device, unix.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", device, err)
+	}
+	second, err := unix.Open(other, unix.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", other, err)
+	}
+	var offsets [3]int64
+	for i, fd := range []int{phc, second, phc} {
+		if offsets[i], _, err = read(fd, utc); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Println(offsets[1] - (offsets[0]+offsets[2])/2)
+	return err
 }
 
 // read compares the PHC with CLOCK_REALTIME: the reading with the narrowest window of several.

@@ -1,0 +1,89 @@
+package peers
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"clockarbiter/integration/vm"
+)
+
+// trace has a reading every 250 ms, whose errors f tells by the second since the begin.
+func trace(from, seconds time.Duration, f func(s float64) float64) vm.Trace {
+	var tr vm.Trace
+	for at := time.Duration(0); at < seconds; at += 250 * time.Millisecond {
+		tr = append(tr, vm.Reading{At: from + at, Error: time.Duration(f(at.Seconds()))})
+	}
+	return tr
+}
+
+func TestFiguresOfAKnownError(t *testing.T) {
+	const begin = 40 * time.Second
+	r := Run{
+		Trace: trace(begin, 900*time.Second, func(s float64) float64 {
+			switch {
+			case s < 12.5:
+				return 10e6
+			case s < 300:
+				return -500 // the clock is fast
+			case s < 600:
+				return 40 * math.Copysign(1, math.Sin(2*math.Pi*s/7))
+			}
+			return 3000 + s
+		}),
+		Locked: begin + 300*time.Second, Fault: begin + 600*time.Second,
+		CPU: 3 * time.Second, Memory: 7 << 20, Named: 2500 * time.Millisecond,
+	}
+	f := FiguresOf(r)
+	for _, c := range []struct {
+		what      string
+		got, want float64
+	}{
+		{"start", f.Start, 12.5}, {"RMS", f.RMS, 40}, {"99.9 %", f.P999, 40}, {"max", f.Max, 40},
+		{"MTIE(10 s)", f.MTIE[1], 80}, {"after", f.After, 3899.75}, {"CPU per hour", f.CPU, 36}, {"named", f.Named, 2.5},
+	} {
+		if math.Abs(c.got-c.want) > 1 && math.Abs(c.got/c.want-1) > 0.001 {
+			t.Errorf("%s: %g, want %g", c.what, c.got, c.want)
+		}
+	}
+	if s := Series(r.Trace, begin+20*time.Second, begin+30*time.Second); len(s.Values) != 40 || s.Values[0] != 500 || s.Interval != 250_000_000 {
+		t.Errorf("series of a fast clock: %d values, %g ns, interval %v", len(s.Values), s.Values[0], s.Interval)
+	}
+}
+
+func TestAStartThatDoesNotLast(t *testing.T) {
+	r := Run{Fault: 200 * time.Second, Trace: trace(0, 300*time.Second, func(s float64) float64 {
+		if s > 20 && s < 70 || s > 190 {
+			return 0 // less than a minute, or after the fault
+		}
+		return 2000
+	})}
+	if got := StartOf(r); !math.IsNaN(got) {
+		t.Errorf("start after %g s", got)
+	}
+}
+
+func TestFloorIsAboutALine(t *testing.T) {
+	r := Run{Trace: trace(time.Hour, 100*time.Second, func(s float64) float64 { return 1e6 + 50_000*s + 10*math.Copysign(1, math.Sin(20*s)) })}
+	if rms, most := Floor(r); math.Abs(rms-10) > 1 || math.Abs(most-10) > 2 {
+		t.Errorf("floor %g ns RMS, %g at most; want 10", rms, most)
+	}
+}
+
+func TestARatioThatWasNotMeasuredDoesNotHold(t *testing.T) {
+	for _, r := range new(Results).Ratios() {
+		if r.Holds() {
+			t.Errorf("%+v holds without a run", r)
+		}
+	}
+}
+
+func TestVersionsAreFoundInWhatProgramsSay(t *testing.T) {
+	for line, want := range map[string]string{
+		"chronyd (chrony) version 4.6.1 (+CMDMON)": "4.6.1", "4.2": "4.2", "clockarbiter devel": "clockarbiter devel",
+	} {
+		if got := version(line); got != want {
+			t.Errorf("%q: %q", line, got)
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package peers_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"clockarbiter/integration/vm/peers"
+)
+
+// TestQuick is the short form of the benchmark: one run each, and the ratios asserted.
+func TestQuick(t *testing.T) {
+	if os.Getenv(enabled) == "" {
+		t.Skip("make test-vm runs it")
+	}
+	rs := new(peers.Results)
+	death := peers.Scenarios()[0]
+	death.Settle, death.Locked, death.After = 2*time.Minute, 2*time.Minute, 2*time.Minute
+	t.Run("measure", func(t *testing.T) {
+		for _, p := range peers.Peers() {
+			if p.Name == peers.Accident {
+				continue
+			}
+			t.Run(p.Name, func(t *testing.T) {
+				t.Parallel()
+				r := peers.Execute(t, p, death)
+				t.Log(peers.FiguresOf(r))
+				rs.Add(r)
+			})
+		}
+	})
+	for _, r := range rs.QuickRatios() {
+		t.Logf("%s: %.2f %s, at most %.2f %s", r.What, r.Got, r.Unit, r.Max, r.Unit)
+		if !r.Holds() {
+			t.Errorf("%s: %.2f %s, want %.2f %s at most", r.What, r.Got, r.Unit, r.Max, r.Unit)
+		}
+	}
+}

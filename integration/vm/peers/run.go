@@ -1,0 +1,197 @@
+package peers
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"clockarbiter/integration/vm"
+	"clockarbiter/supervisor"
+)
+
+// Scenario is what happens to a host.
+type Scenario struct {
+	Name string
+	// Settle is the time from the start of the peer until Locked begins, Locked the time in which
+	// nothing happens and the error is that of a locked clock, After the time after the fault.
+	Settle, Locked, After time.Duration
+	// fault is what happens at the end of Locked; nil: nothing.
+	Fault func(t testing.TB, w vm.World)
+}
+
+// The names of the scenarios.
+const (
+	Death    = "grandmaster dies"
+	Lie1ms   = "PTP lies by 1 ms"
+	Lie15ms  = "PTP lies by 15 ms"
+	Lie37s   = "PTP lies by 37 s"
+	Holdover = "everything lost"
+	Steady   = "steady"
+)
+
+// SteadyScenario is a start and a locked clock.
+func SteadyScenario() Scenario {
+	return Scenario{Name: Steady, Settle: 2 * time.Minute, Locked: 3 * time.Minute}
+}
+
+// Scenarios are those of the table.
+func Scenarios() []Scenario {
+	lie := func(by time.Duration) func(testing.TB, vm.World) {
+		return func(t testing.TB, w vm.World) { w.B().Lie(t, by) }
+	}
+	const settle = 2 * time.Minute
+	return []Scenario{
+		{Death, 3 * time.Minute, 5 * time.Minute, 10 * time.Minute, killGrandmaster},
+		{Lie1ms, settle, 0, 4 * time.Minute, lie(time.Millisecond)},
+		{Lie15ms, settle, 0, 4 * time.Minute, lie(15 * time.Millisecond)},
+		{Lie37s, settle, 0, 4 * time.Minute, lie(-vm.UTCOffset)}, // UTC served as TAI
+		{Holdover, settle, 0, 30 * time.Minute, loseEverything},
+	}
+}
+
+func killGrandmaster(t testing.TB, w vm.World) { w.B().Kill(t) }
+
+func loseEverything(t testing.TB, w vm.World) {
+	t.Helper()
+	w.B().Kill(t)
+	for n := range ntpServers {
+		w.StopServing(t, n+1)
+	}
+}
+
+// Run is what one peer did in one scenario.
+type Run struct {
+	Peer, Scenario string
+	Versions       string
+	Trace          vm.Trace
+	// Locked and Fault are instants of the trace: the begin of the time in which nothing happens and
+	// its end.
+	Locked, Fault time.Duration
+	// CPU is the processor time between the two, Memory the sum of the processes' peaks in bytes.
+	CPU    time.Duration
+	Memory int
+	// Named is the time from the fault to the first word of the journal against a source; negative:
+	// none. Only clockarbiter has such words.
+	Named time.Duration
+}
+
+// world is where every run begins: 10 ms and 50 ppm behind the truth.
+var world = vm.WorldOptions{TruthPPB: 50_000, Behind: 10 * time.Millisecond, NTPServers: ntpServers}
+
+const (
+	// spacing of the readings: not in step with anybody's second.
+	spacing = 230 * time.Millisecond
+	// longSpacing is that of runs longer than longest, where seconds do not count.
+	longSpacing, longest = 970 * time.Millisecond, 10 * time.Minute
+	// worldSettle lets the grandmaster become one before the host starts.
+	worldSettle = 15 * time.Second
+)
+
+// Execute runs a scenario in a fresh guest.
+func Execute(t testing.TB, p Peer, s Scenario) Run {
+	t.Helper()
+	g := vm.Start(t, vm.Virtual)
+	w := vm.NewWorld(t, g, world)
+	p.install(t, g)
+	g.Sleep(t, worldSettle)
+	r := Run{Peer: p.Name, Scenario: s.Name, Versions: p.versions(t, g), Named: -1}
+	every := spacing
+	if s.After > longest {
+		every = longSpacing
+	}
+	w.StartTrace(t, every)
+	p.start(t, g)
+	g.Sleep(t, s.Settle)
+	p.running(t, g)
+	before := p.used(t, g)
+	r.Locked = uptime(t, g)
+	if s.Locked > 0 {
+		g.Sleep(t, s.Locked)
+	}
+	r.Fault = uptime(t, g)
+	after := p.used(t, g)
+	r.CPU, r.Memory = after.CPU-before.CPU, after.Memory
+	if s.Fault != nil {
+		s.Fault(t, w)
+		g.Sleep(t, s.After)
+		r.Named = named(t, g, r.Fault)
+	}
+	r.Trace = w.CollectTrace(t)
+	return r
+}
+
+// uptime is the present on the scale of a trace.
+func uptime(t testing.TB, g *vm.Guest) time.Duration {
+	t.Helper()
+	seconds, err := strconv.ParseFloat(strings.Fields(g.Run(t, "cat /proc/uptime"))[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(seconds * 1e9)
+}
+
+// named finds the first entry of clockarbiter's journal after the fault that says a source is wrong.
+func named(t testing.TB, g *vm.Guest, fault time.Duration) time.Duration {
+	t.Helper()
+	out := g.Run(t, fmt.Sprintf("journalctl --no-pager -o json -u clockarbiter MESSAGE_ID=%s MESSAGE_ID=%s",
+		supervisor.MessageFaultRaised, supervisor.MessageSourceState))
+	for line := range strings.Lines(out) {
+		var e struct {
+			At      string `json:"__MONOTONIC_TIMESTAMP"`
+			ID      string `json:"MESSAGE_ID"`
+			Message string
+			To      string `json:"TO"`
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("journal entry %q: %v", line, err)
+		}
+		us, err := strconv.ParseInt(e.At, 10, 64)
+		if err != nil {
+			t.Fatalf("journal entry %q: %v", line, err)
+		}
+		against := e.ID == string(supervisor.MessageFaultRaised) || e.To == "falseticker"
+		if after := time.Duration(us)*time.Microsecond - fault; after > 0 && against {
+			return after
+		}
+	}
+	return -1
+}
+
+// file is where a run is kept.
+func file(dir, peer, scenario string) string {
+	clean := strings.NewReplacer(" ", "-", "+", "and", ":", "", ",", "", "--", "-").Replace
+	return filepath.Join(dir, clean(peer)+"."+clean(scenario)+".json")
+}
+
+// Save keeps a run below dir.
+func (r Run) Save(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("keep run: %w", err)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("keep run: %w", err)
+	}
+	if err := os.WriteFile(file(dir, r.Peer, r.Scenario), b, 0o644); err != nil {
+		return fmt.Errorf("keep run: %w", err)
+	}
+	return nil
+}
+
+// Load reads a run that was kept.
+func Load(dir, peer, scenario string) (Run, error) {
+	b, err := os.ReadFile(file(dir, peer, scenario))
+	if err != nil {
+		return Run{}, fmt.Errorf("read run: %w", err)
+	}
+	var r Run
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Run{}, fmt.Errorf("read run of %s, %s: %w", peer, scenario, err)
+	}
+	return r, nil
+}
