@@ -94,7 +94,7 @@ fuzz: ## every fuzz target for FUZZTIME each, from the corpora in FUZZCORPUS on
 	cp -r $(FUZZCORPUS)/. "$$grown"; trap 'cp -r "$$grown"/. $(FUZZCORPUS)' EXIT; \
 	for package in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \
 	done
 

@@ -45,6 +45,8 @@ limits = ["1ms"]
 leap_table = "/usr/share/zoneinfo/leap-seconds.list"
 not_before = "2026-01-01"
 not_after = "2046-01-01"
+limits = ["1ms"]
+leap_table = "/usr/share/zoneinfo/leap-seconds.list"
 [ntp]
 chronyd = "chronyd"
 user = "_chrony"
