@@ -21,6 +21,7 @@ driver = "virtual"
 interval = "250ms"
 foreign_write = "defend"
 foreign_quiet = "10m"
+temperature = "/sys/class/thermal/thermal_zone0/temp"
 [clock.step]
 threshold = "1ms"
 agreement_wait = "10s"
@@ -44,6 +45,8 @@ limits = ["1ms"]
 leap_table = "/usr/share/zoneinfo/leap-seconds.list"
 not_before = "2026-01-01"
 not_after = "2046-01-01"
+limits = ["1ms"]
+leap_table = "auto"
 [ntp]
 chronyd = "chronyd"
 user = "_chrony"

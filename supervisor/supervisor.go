@@ -121,6 +121,9 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	services.Go(func() { l.run(ctx) })
 	services.Go(func() { kept.run(ctx) })
 	services.Go(func() { table.Run(ctx) })
+	if l.sensor != nil {
+		services.Go(func() { l.sensor.Run(ctx) })
+	}
 	if l.checkpoints != nil {
 		services.Go(func() { l.checkpoints.run(ctx) })
 	}
@@ -226,7 +229,8 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 			s.fit.Store(st.Clock.Synchronised && virtual == nil)
 			notifier.tick(st)
 		},
-		own: newOwnership(s.cfg.Clock, s.record, kernel), checkpoints: s.newCheckpoints(kernel),
+		sensor: newSensor(s.cfg.Clock.Temperature, s.record),
+		own:    newOwnership(s.cfg.Clock, s.record, kernel), checkpoints: s.newCheckpoints(kernel),
 	}
 }
 
