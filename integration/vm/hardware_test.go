@@ -53,7 +53,7 @@ const (
 	byPHC = time.Microsecond
 	// steady is the RMS while nothing happens: 3 to 8 ns were measured, 40 ns where the PHC's servo shows.
 	steady = 20 * time.Nanosecond
-	byNTP = 10 * time.Microsecond
+	byNTP  = 10 * time.Microsecond
 	// lied is what a source that lies may do to the clock before it is found out.
 	lied = 40 * time.Microsecond
 	// named is how soon it is found out.
