@@ -108,6 +108,9 @@ func TestHardwarePTP(t *testing.T) {
 	trace := w.Measure(t, time.Minute)
 	t.Log("locked:", trace)
 	atMost(t, "RMS of the true error", trace.RMS(), steady)
+	if t.Failed() {
+		t.Log(g.Run(t, "clockarbiter status; clockarbiter why; journalctl -u clockarbiter --no-pager -o short-monotonic | tail -n 60"))
+	}
 
 	w.StartTrace(t, 250*time.Millisecond)
 	w.A().Kill(t)
