@@ -45,8 +45,6 @@ limits = ["1ms"]
 leap_table = "/usr/share/zoneinfo/leap-seconds.list"
 not_before = "2026-01-01"
 not_after = "2046-01-01"
-limits = ["1ms"]
-leap_table = "auto"
 [ntp]
 chronyd = "chronyd"
 user = "_chrony"
