@@ -151,11 +151,12 @@ func TestHardwareTimestampsArePlacedByThePHCAndMeasuredAsTheOthers(t *testing.T)
 	m, n := monitor(h, hardware), newNetwork(50)
 	n.jitter = 0
 	phc := &steered{offset: 1e9, ppm: -3} // nowhere near the master yet
-	second := func(state protocol.PortState) pollResult {
+	ports := func(first, second protocol.PortState) pollResult {
 		return pollResult{snapshot: snapshot(flags(0), func(s *Snapshot) {
-			s.Ports = []PortStatus{{Data: PortDataSet{PortState: protocol.PortStatePassive}}, {Data: PortDataSet{PortState: state}}}
+			s.Ports = []PortStatus{{Data: PortDataSet{PortState: first}}, {Data: PortDataSet{PortState: second}}}
 		})}
 	}
+	second := func(state protocol.PortState) pollResult { return ports(protocol.PortStatePassive, state) }
 	u := m.polled(second(protocol.PortStateUncalibrated))
 	if r := report(t, u, "ptp:eth0:0"); r.Condition != sources.Unsynchronised || !strings.Contains(r.Detail, "PASSIVE") {
 		t.Errorf("the other port: %+v", r)
@@ -176,9 +177,7 @@ func TestHardwareTimestampsArePlacedByThePHCAndMeasuredAsTheOthers(t *testing.T)
 	if r := report(t, m.polled(second(protocol.PortStateSlave)), "ptp:eth1:0"); r.Condition != sources.Measuring {
 		t.Errorf("while measuring: %+v", r)
 	}
-	beside := second(protocol.PortStateSlave)
-	beside.snapshot.Ports[0].Data.PortState = protocol.PortStateListening
-	if r := report(t, m.polled(beside), "ptp:eth0:0"); !strings.Contains(r.Detail, "or eth1, which shares its PHC, is in use") {
+	if r := report(t, m.polled(ports(protocol.PortStateListening, protocol.PortStateSlave)), "ptp:eth0:0"); !strings.Contains(r.Detail, "or eth1, which shares its PHC, is in use") {
 		t.Errorf("a port beside the one in use: %+v", r)
 	}
 	m.read(stamped{err: errors.New("open PHC of eth0: gone")}, wakeC)
