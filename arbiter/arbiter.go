@@ -50,6 +50,7 @@ type Arbiter struct {
 	// inherited is what an earlier run learnt of biases, sorted by ID.
 	inherited []Bias
 	limits    []limited
+	thermal   thermal
 }
 
 // New returns an arbiter that has decided nothing yet.

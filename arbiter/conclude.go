@@ -14,6 +14,7 @@ func (a *Arbiter) conclude(r *round, d *Decision) {
 	d.Number, d.Mode, d.Selected = a.number, a.mode, a.selected
 	d.Rule, d.Reason, d.Change = r.rule, r.reason, r.changes()
 	d.Timers = a.running(r)
+	d.Thermal = a.thermal.report(a.mode == Holdover)
 	d.Verdicts = make([]Verdict, len(r.views))
 	for i := range r.views {
 		v := &r.views[i]

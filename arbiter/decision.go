@@ -47,6 +47,8 @@ type Input struct {
 	// System is the steered clock - L, as just observed.
 	System     time.Duration
 	Candidates []Candidate
+	// Temperature is what a sensor near the oscillator says, absent without one.
+	Temperature sources.Optional[Temperature] `json:",omitzero"`
 }
 
 // Mode says what the system clock follows.
@@ -173,6 +175,8 @@ type Decision struct {
 	Agreement []sources.ID
 	// Limits is how each of Config.Limits stands, in their order.
 	Limits []LimitState
+	// Thermal is what is known of the oscillator's temperature and ageing, absent without a sensor.
+	Thermal sources.Optional[Thermal] `json:",omitzero"`
 	// Change says what would change the decision, for a person.
 	Change string
 	// Timers are the waits that are running.

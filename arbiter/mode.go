@@ -92,6 +92,7 @@ func (a *Arbiter) pursue(r *round, d *Decision) string {
 	if off <= limit && !d.Step.Present() {
 		a.mode, a.follow.locked = Locked, true
 	}
+	a.thermal.feel(r.in.Now, r.in.Temperature, a.mode == Locked && !a.doubt, est)
 	if a.mode == before {
 		return ""
 	}
@@ -124,19 +125,35 @@ func (a *Arbiter) holdOver(r *round, d *Decision) string {
 	return fmt.Sprintf("held for %v with a bound of %v", show(held), show(est.Bound))
 }
 
-// heldOver is the last target, projected, with a bound that reaches from now on to where a majority says that UTC is: a
+// extrapolated is the held target at present. What temperature and ageing make of it shifts it, and widens
+// its bound by as much, so that the interval that is promised always has in it the one without them. A sensor
+// that was proven and is silent now widens it by what the temperature may be doing.
+func (a *Arbiter) extrapolated(r *round) sources.Estimate {
+	est := a.follow.est.Project(r.in.Now)
+	phase, rate, unknown := a.thermal.predict(r.in.Now, r.in.Temperature)
+	if shift := nanoseconds(phase); shift != 0 || rate != 0 || unknown != 0 {
+		est.Offset = subtract(est.Offset, -shift)
+		est.FreqPPB = max(-maxRate, min(maxRate, est.FreqPPB+rate))
+		est.Bound = min(est.Bound+magnitude(shift)+nanoseconds(unknown), maxMagnitude)
+	}
+	return est
+}
+
+// heldOver is the last target, extrapolated, with a bound that reaches from now on to where a majority says that UTC is: a
 // part of that where the target is one that nobody has refuted, all of it where its source has been found to lie. They may not
 // be settled enough to be followed, but to promise less would be to know better than they.
 func (a *Arbiter) heldOver(r *round) sources.Estimate {
-	est := a.follow.est.Project(r.in.Now)
+	est := a.extrapolated(r)
 	middle := subtract(est.Offset, r.in.System)
 	touches := subtract(middle, est.Bound) <= r.vote.hi && subtract(middle, -est.Bound) >= r.vote.lo
 	if r.vote.voters == 0 || !r.vote.majority() || touches && !a.follow.refuted || r.loneJump() {
 		return est
 	}
 	far := max(magnitude(subtract(r.vote.lo, middle)), magnitude(subtract(r.vote.hi, middle)))
-	a.follow.est.Bound = min(a.follow.est.Bound+max(0, min(far, maxMagnitude)-est.Bound), maxMagnitude)
-	return a.follow.est.Project(r.in.Now)
+	wider := max(0, min(far, maxMagnitude)-est.Bound)
+	a.follow.est.Bound = min(a.follow.est.Bound+wider, maxMagnitude)
+	est.Bound = min(est.Bound+wider, maxMagnitude)
+	return est
 }
 
 // loneJump reports whether all that speaks is one source that has itself just jumped.

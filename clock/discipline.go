@@ -66,7 +66,14 @@ type Discipline struct {
 	found []Intrusion
 	read  Reading // the newest
 	wrote Command // the newest that was performed
+	// disarmed is until when no leap second is armed, see rearmAfter.
+	disarmed timescale.Instant
 }
+
+// rearmAfter is how long a leap second is not armed after the clock was set: the kernel forgets at which
+// midnight it is due, and knows it anew only once the flag was clear at the turn of a second
+// (kernel/time/ntp.c, ntp_clear and second_overflow).
+const rearmAfter = 2 * time.Second
 
 // maxIntrusions bounds what waits for Intrusions. What a stranger did first says the most.
 const maxIntrusions = 64
@@ -103,7 +110,13 @@ func (d *Discipline) Read() (Reading, error) {
 	if err != nil || d.watch == nil {
 		return r, err
 	}
-	d.found = append(d.found, d.watch.Observe(r)...)
+	found := d.watch.Observe(r)
+	for _, i := range found {
+		if i.What == StepMade || i.What == Resumed {
+			d.disarmed = r.At.Add(rearmAfter)
+		}
+	}
+	d.found = append(d.found, found...)
 	d.found = d.found[:min(len(d.found), maxIntrusions)]
 	d.read = r
 	return r, nil
@@ -139,7 +152,14 @@ func (d *Discipline) Undo(step time.Duration, ratePPB float64) error {
 
 // apply gives a command to the driver and tells the watch of it.
 func (d *Discipline) apply(c Command) error {
-	w := Write{Before: d.now(), Command: c}
+	w := Write{Before: d.now()}
+	if c.Step.Or(0) != 0 {
+		d.disarmed = w.Before.Add(rearmAfter)
+	}
+	if w.Before.Before(d.disarmed) {
+		c.Leap = sources.LeapNone
+	}
+	w.Command = c
 	if err := d.kernel.Apply(c); err != nil {
 		return err
 	}

@@ -23,7 +23,11 @@ func (s Stranger) Step(d time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := v.now()
+	v.overflow(at)
 	v.extend(at, d)
+	if v.leap.pending != 0 {
+		v.leap.due = never
+	}
 	v.errorSet, v.maxError, v.estError = at, phaseLimit, phaseLimit
 	v.synchronised = false
 }
@@ -38,6 +42,7 @@ func (s Stranger) Slew(ppb float64) error {
 	v := s.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.overflow(v.now())
 	v.strange = ppb
 	v.extend(v.now(), 0)
 	return nil
@@ -53,6 +58,7 @@ func (s Stranger) SetFrequency(ppb float64) error {
 	v := s.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.overflow(v.now())
 	w := v.written.Or(ForeignWrite{Freq: Change{Wrote: v.freq}, Tick: Change{Wrote: v.tick}})
 	v.freq, v.tick = freq, tick
 	w.Freq.Found, w.Tick.Found = freq, tick
@@ -68,6 +74,7 @@ func (s Stranger) SetFrequency(ppb float64) error {
 func (v *Virtual) Reclaim() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.overflow(v.now())
 	if v.strange != 0 {
 		v.strange = 0
 		v.extend(v.now(), 0)

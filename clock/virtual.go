@@ -14,7 +14,7 @@ const virtualHistory = 4096
 
 // Virtual is the driver "virtual": a simulated clock on top of L, with an oscillator that runs off
 // by a constant rate. It takes the same commands as the kernel, with the same quantisation, limits
-// and growth of maxerror, and is harmless anywhere. It does not perform leap seconds. One goroutine
+// and growth of maxerror, the same leap seconds, and is harmless anywhere. One goroutine
 // owns it as a Kernel; At and what Stranger returns are safe for concurrent use.
 type Virtual struct {
 	now      func() timescale.Instant
@@ -28,6 +28,7 @@ type Virtual struct {
 	strange float64
 	written sources.Optional[ForeignWrite]
 
+	leap               virtualLeap
 	freq, tick         int64
 	tai                int
 	synchronised       bool
@@ -71,6 +72,7 @@ func NewVirtual(now func() timescale.Instant, initial time.Duration, errorPPB fl
 func (v *Virtual) At(i timescale.Instant) time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.overflow(v.now())
 	for k := len(v.pieces) - 1; k > 0; k-- {
 		if !i.Before(v.pieces[k].from) {
 			return v.pieces[k].rounded(i)
@@ -95,6 +97,7 @@ func (v *Virtual) Read() (Reading, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := v.now()
+	v.overflow(at)
 	maxError, synchronised := v.errorAt(at)
 	offset := v.pieces[len(v.pieces)-1].rounded(at)
 	written := v.written
@@ -107,6 +110,7 @@ func (v *Virtual) Read() (Reading, error) {
 		FreqPPB:      frequency(v.freq, v.tick),
 		TickMicros:   v.tick,
 		TAIOffset:    v.tai,
+		Leap:         v.leap.flag,
 		Synchronised: synchronised,
 		MaxError:     maxError,
 		EstError:     v.estError,
@@ -129,6 +133,7 @@ func (v *Virtual) Apply(c Command) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := v.now()
+	v.overflow(at)
 	if c.FreqPPB.Present() {
 		v.freq, v.tick = t.Freq, t.Tick
 	}
@@ -138,6 +143,7 @@ func (v *Virtual) Apply(c Command) error {
 	}
 	v.written = sources.None[ForeignWrite]()
 	v.tai = c.TAIOffset.Or(v.tai)
+	v.leap.write(c.Leap, at.Add(v.pieces[len(v.pieces)-1].rounded(at)), step != 0)
 	v.account(at, c, step != 0)
 	return nil
 }

@@ -32,6 +32,9 @@ type Clock struct {
 	// ForeignQuiet is how long nobody else must have touched the clock for attempts to be forgotten
 	// and for a hold to end.
 	ForeignQuiet Duration `toml:"foreign_quiet"`
+	// Temperature is the file of a sensor near the oscillator, in thousandths of a degree Celsius. Empty:
+	// none.
+	Temperature string `toml:"temperature"`
 	// Trace names the process that writes to the clock, with BPF.
 	Trace bool `toml:"trace"`
 	// Enforce has the kernel refuse the clock to others, with the BPF LSM.

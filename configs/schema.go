@@ -123,6 +123,7 @@ func clockRules() []Rule {
 		{Key: "clock.foreign_write", Default: "defend", Limit: OneOf{"defend", "hold", "yield"}},
 		{Key: "clock.foreign_attempts", Default: int64(8), Limit: Ints{Min: 1, Max: 100, Unit: "attempts"}},
 		{Key: "clock.foreign_quiet", Default: "10m", Limit: Durations{Min: time.Second, Max: 24 * time.Hour}},
+		{Key: "clock.temperature", Default: "", Limit: Form{"an absolute path without spaces", isPath}},
 		{Key: "clock.trace", Default: false},
 		{Key: "clock.enforce", Default: false},
 		{Key: "clock.step.threshold", Default: "1ms", Limit: Durations{Min: time.Microsecond, Max: time.Hour, Zero: "never step"}},

@@ -67,6 +67,11 @@ func (r *Reader) Next() (Entry, error) {
 	}
 	var e Entry
 	if err := json.Unmarshal(line, &e); err != nil {
+		// What a crash left behind the end of an archive may decompress to rubbish, until its sum fails.
+		if _, broken := io.Copy(io.Discard, r.lines); broken != nil {
+			r.cut = fmt.Errorf("cut off before line %d: %w", r.number, whole(broken))
+			return Entry{}, io.EOF
+		}
 		return Entry{}, fmt.Errorf("line %d: %w", r.number, err)
 	}
 	if n := e.members(); n != 1 {

@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -173,6 +174,7 @@ func (s *scenario) tick() {
 		s.consult()
 	}
 	in := s.roster.Input(s.at, s.system)
+	in.Temperature = sources.Some(arbiter.Temperature{Celsius: 40 + math.Sin(float64(s.ticks)/1000), Age: time.Duration(s.ticks % 7)})
 	d := s.arbiter.Step(in)
 	s.sink(Entry{Tick: &Tick{Input: in, Decision: &d, Applied: true}})
 	s.system += d.Step.Or(0)

@@ -45,10 +45,11 @@ func newContinuity(stateDir string, r recorder, log *slog.Logger) *continuity {
 	return &continuity{path: filepath.Join(stateDir, state.FileName), boot: state.Boot(), now: time.Now, record: r, log: log}
 }
 
-// inheritance is what an earlier run left in the state file.
+// inheritance is what one run leaves to the next in the state file.
 type inheritance struct {
-	rate   sources.Optional[sources.Rate]
-	biases []arbiter.Bias
+	rate    sources.Optional[sources.Rate]
+	biases  []arbiter.Bias
+	crystal sources.Optional[arbiter.Crystal]
 }
 
 // load returns what an earlier run left, as far as it can be believed.
@@ -61,7 +62,7 @@ func (c *continuity) load() inheritance {
 		c.record.state(PriorityWarning, "State of the earlier run not used: "+err.Error())
 		return inheritance{}
 	}
-	left := inheritance{biases: biasesOf(s)}
+	left := inheritance{biases: biasesOf(s), crystal: crystalOf(s)}
 	freq, sd, ok := s.Rate(c.now(), c.boot)
 	if !ok {
 		c.record.state(PriorityNotice, fmt.Sprintf("State of the earlier run: its rate is not used, it was saved at %s; biases of %d source(s)", s.Saved.Format(time.RFC3339), len(s.Biases)))
@@ -93,15 +94,42 @@ func keptBiases(list []arbiter.Bias) []state.Bias {
 	return out
 }
 
-// note keeps what a decision says of the oscillator, and the biases that are known with it. It is called by
-// the loop and only swaps a pointer.
-func (c *continuity) note(d arbiter.Decision, biases []arbiter.Bias) {
+// crystalOf and keptCrystal translate between the file and the arbiter.
+func crystalOf(s state.State) sources.Optional[arbiter.Crystal] {
+	c := s.Crystal
+	if c == nil {
+		return sources.None[arbiter.Crystal]()
+	}
+	return sources.Some(arbiter.Crystal{
+		PPBPerKelvin: c.PPBPerKelvin, PPBPerKelvinSD: c.PPBPerKelvinSD, AgeingPPBPerDay: c.AgeingPPBPerDay,
+		AgeingPPBPerDaySD: c.AgeingPPBPerDaySD, Coldest: c.Coldest, Warmest: c.Warmest, Unexplained: c.Unexplained, Learnt: timescale.Instant(c.Learnt.UnixNano()),
+	})
+}
+
+func keptCrystal(known sources.Optional[arbiter.Crystal]) *state.Crystal {
+	c, ok := known.Get()
+	if !ok {
+		return nil
+	}
+	kept := &state.Crystal{
+		PPBPerKelvin: c.PPBPerKelvin, PPBPerKelvinSD: c.PPBPerKelvinSD, AgeingPPBPerDay: c.AgeingPPBPerDay,
+		AgeingPPBPerDaySD: c.AgeingPPBPerDaySD, Coldest: c.Coldest, Warmest: c.Warmest, Unexplained: c.Unexplained, Learnt: c.Learnt.Near().UTC(),
+	}
+	if kept.Check() != nil {
+		return nil
+	}
+	return kept
+}
+
+// note keeps what a decision says of the oscillator, and what is known beside it. It is called by the loop and
+// only swaps a pointer.
+func (c *continuity) note(d arbiter.Decision, known inheritance) {
 	target, ok := d.Target.Get()
 	if !ok || d.Mode != arbiter.Locked || !(target.FreqSDPPB > 0 && target.FreqSDPPB < worthSavingPPB) {
 		return
 	}
 	utc := d.At.Near().Add(target.Offset)
-	c.newest.Store(&state.State{Saved: utc, Boot: c.boot, FreqPPB: target.FreqPPB, SDPPB: target.FreqSDPPB, Biases: keptBiases(biases)})
+	c.newest.Store(&state.State{Saved: utc, Boot: c.boot, FreqPPB: target.FreqPPB, SDPPB: target.FreqSDPPB, Biases: keptBiases(known.biases), Crystal: keptCrystal(known.crystal)})
 }
 
 // run saves at its pace and once more at the end of ctx.
@@ -146,6 +174,9 @@ func (r recorder) state(p Priority, message string) {
 // held at the rate until there is a target.
 func (l *loop) resume(left inheritance) {
 	l.arbiter.Inherit(left.biases)
+	if c, ok := left.crystal.Get(); ok {
+		l.arbiter.InheritCrystal(c)
+	}
 	if r, ok := left.rate.Get(); ok {
 		l.roster.Expect(left.rate)
 		l.discipline.Resume(r.FreqPPB)
@@ -160,6 +191,6 @@ func (l *loop) remember(d arbiter.Decision) {
 		l.roster.Expect(sources.None[sources.Rate]())
 	}
 	if l.decided != nil && ticks%uint64(rememberEvery/l.interval) == 0 {
-		l.decided(d, l.arbiter.Biases(d.At))
+		l.decided(d, inheritance{biases: l.arbiter.Biases(d.At), crystal: l.arbiter.Crystal(d.At)})
 	}
 }

@@ -190,9 +190,9 @@ func TestOnlyAGoodRateIsSavedAndADiskThatIsFullIsNoMisfortune(t *testing.T) {
 	r := newRig(t)
 	path := filepath.Join(t.TempDir(), "state")
 	memory := r.memory(path)
-	memory.note(arbiter.Decision{Mode: arbiter.Locked}, nil)
-	memory.note(arbiter.Decision{Mode: arbiter.Holdover, Target: sources.Some(sources.Estimate{FreqSDPPB: 10})}, nil)
-	memory.note(arbiter.Decision{Mode: arbiter.Locked, Target: sources.Some(sources.Estimate{FreqSDPPB: 1e6})}, nil)
+	memory.note(arbiter.Decision{Mode: arbiter.Locked}, inheritance{})
+	memory.note(arbiter.Decision{Mode: arbiter.Holdover, Target: sources.Some(sources.Estimate{FreqSDPPB: 10})}, inheritance{})
+	memory.note(arbiter.Decision{Mode: arbiter.Locked, Target: sources.Some(sources.Estimate{FreqSDPPB: 1e6})}, inheritance{})
 	memory.save()
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a rate that is worth nothing was saved")
@@ -200,14 +200,14 @@ func TestOnlyAGoodRateIsSavedAndADiskThatIsFullIsNoMisfortune(t *testing.T) {
 	good := arbiter.Decision{Mode: arbiter.Locked, At: r.at, Target: sources.Some(sources.Estimate{FreqPPB: 7, FreqSDPPB: 10})}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	memory.note(good, nil)
+	memory.note(good, inheritance{})
 	memory.run(ctx)
 	if s, err := state.Load(path); err != nil || s.FreqPPB != 7 {
 		t.Errorf("at the end: %+v, %v", s, err)
 	}
 	memory.path = "/proc/none/state"
 	for range 2 {
-		memory.note(good, nil)
+		memory.note(good, inheritance{})
 		memory.save()
 	}
 	if memory.failed == "" {

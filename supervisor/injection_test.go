@@ -21,6 +21,7 @@ driver = "virtual"
 interval = "250ms"
 foreign_write = "defend"
 foreign_quiet = "10m"
+temperature = "/sys/class/thermal/thermal_zone0/temp"
 [clock.step]
 threshold = "1ms"
 agreement_wait = "10s"

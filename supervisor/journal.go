@@ -42,6 +42,7 @@ const (
 	MessageState            MessageID = "a3c1d8b6e0524f7f9d1c3de0b6a8b4f2"
 	MessageLimitViolated    MessageID = "94e3c2f07d5b4a6c8f1e6b0a2d7c3951"
 	MessageLimitMet         MessageID = "c7a90d4e1b6843f2a5d8e2f3907b64dc"
+	MessageSensor           MessageID = "e05b1f6c92ad47d38c4b7a1e60d9f238"
 	MessageLeapTable        MessageID = "2b7d5c0fe3a94b1c9a6e84d27f01c5ab"
 )
 

@@ -13,6 +13,7 @@ import (
 	"clockarbiter/recording"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor/process"
+	"clockarbiter/supervisor/thermometer"
 )
 
 // loop is the control loop: it owns the roster, the arbiter and the writer. Updates come in at any
@@ -40,8 +41,10 @@ type loop struct {
 	latest   atomic.Pointer[Status]
 	ticked   func(Status)
 	own      ownership
-	// decided is told a decision every rememberEvery, with the known biases, for the next run; it must not block. Nil: nobody is.
-	decided func(arbiter.Decision, []arbiter.Bias)
+	// sensor is a temperature sensor near the oscillator, nil without one.
+	sensor *thermometer.Thermometer
+	// decided is told a decision every rememberEvery, with what else is known, for the next run; it must not block. Nil: nobody is.
+	decided func(arbiter.Decision, inheritance)
 	// checkpoints are left for a successor; nil: none.
 	checkpoints *checkpoints
 
@@ -129,6 +132,7 @@ func (l *loop) tick(at time.Time) {
 		return
 	}
 	in := l.roster.Input(reading.At, reading.Offset)
+	in.Temperature = l.temperature()
 	free := l.arbiter.Step(in)
 	decision := l.own.permit(free)
 	report, err := l.discipline.Tick(l.own.restrain(l.command(decision)))

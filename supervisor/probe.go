@@ -101,10 +101,10 @@ func findProgram(name, pkg, key string) Program {
 	return Program{Path: name, Problem: fmt.Sprintf("program %s is not there: install the package %s, or set %s", name, pkg, key)}
 }
 
-// findUser takes the configured user, or the first of the usual ones that exists. A supervisor that
-// cannot change users runs its children as itself.
+// findUser takes the configured user, or the first of the usual ones that exists. One that is not root and
+// cannot change users runs its children as itself; for root that would be worse than an error.
 func findUser(key, configured string, usual ...string) User {
-	if !process.MaySwitchUser() {
+	if os.Geteuid() != 0 && !process.MaySwitchUser() {
 		return lookUp(key, strconv.Itoa(os.Geteuid()))
 	}
 	if configured != "" {

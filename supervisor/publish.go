@@ -28,6 +28,7 @@ func (l *loop) publish(in arbiter.Input, d arbiter.Decision, r clock.TickReport)
 	st.Recording = l.tape.Stats()
 	st.Ownership = l.own.status()
 	st.Leap = leapStatus(l.state.table, d)
+	st.Oscillator = l.oscillatorStatus(d)
 	st.Limits = make([]LimitStatus, 0, len(d.Limits))
 	for _, limit := range d.Limits {
 		st.Limits = append(st.Limits, LimitStatus{LimitNS: limit.Limit, Violated: limit.Violated, LeftNS: limit.Left})

@@ -102,6 +102,7 @@ func TestEveryKindOfEntryHasFieldsAndAWordInTheCatalog(t *testing.T) {
 	r.write(stanceEntry(defence{stance: holding}, "a fight"))
 	r.kernelMove(clock.Intrusion{What: clock.LeapSecond, Evidence: "armed"})
 	r.rivals([]rivals.Suspect{{PID: 7, Name: "chronyd"}})
+	r.sensor(PriorityWarning, "not read")
 	r.leapTable(arbiter.LeapTable{Path: "/x", Problem: "its hash does not match"})
 	r.writerError(errors.New("operation not permitted"))
 	r.started("started")

@@ -34,6 +34,8 @@ type Status struct {
 
 	Ownership OwnershipStatus `json:"ownership"`
 	Leap      LeapStatus      `json:"leap"`
+	// Oscillator is empty without a temperature sensor.
+	Oscillator OscillatorStatus `json:"oscillator"`
 	// Limits is how each limit of arbiter.limits stands.
 	Limits []LimitStatus `json:"limits"`
 }

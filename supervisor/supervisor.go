@@ -118,11 +118,8 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 	s.own(ctx, &services, &l.own)
 	stopRecording := s.startRecording(l)
 	defer stopRecording()
-	services.Go(func() { l.run(ctx) })
-	services.Go(func() { kept.run(ctx) })
-	services.Go(func() { table.Run(ctx) })
-	if l.checkpoints != nil {
-		services.Go(func() { l.checkpoints.run(ctx) })
+	for _, run := range l.beside(kept, table) {
+		services.Go(func() { run(ctx) })
 	}
 	s.plan(ctx, &services, plan, engines, orderC, table.Reread)
 
@@ -136,6 +133,18 @@ func (s *Supervisor) Run(ctx context.Context, plan Plan) error {
 		return cause
 	}
 	return nil
+}
+
+// beside lists what runs until the end: the loop, and what reads and writes files for it.
+func (l *loop) beside(kept *continuity, table *leapseconds.Watcher) []func(context.Context) {
+	all := []func(context.Context){l.run, kept.run, table.Run}
+	if l.sensor != nil {
+		all = append(all, l.sensor.Run)
+	}
+	if l.checkpoints != nil {
+		all = append(all, l.checkpoints.run)
+	}
+	return all
 }
 
 // endTimeout bounds the end: the grace of a child, the KILL after it, and a system call that hangs are in it.
@@ -226,7 +235,8 @@ func (s *Supervisor) newLoop(plan Plan, engines *fleet, updates <-chan sources.U
 			s.fit.Store(st.Clock.Synchronised && virtual == nil)
 			notifier.tick(st)
 		},
-		own: newOwnership(s.cfg.Clock, s.record, kernel), checkpoints: s.newCheckpoints(kernel),
+		sensor: newSensor(s.cfg.Clock.Temperature, s.record),
+		own:    newOwnership(s.cfg.Clock, s.record, kernel), checkpoints: s.newCheckpoints(kernel),
 	}
 }
 

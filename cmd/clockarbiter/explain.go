@@ -39,6 +39,8 @@ type explanation struct {
 	Step     *step                        `json:"step"`
 	Events   []string                     `json:"events"`
 	Limits   []string                     `json:"limits"`
+	// Leap says what is done about a leap second, empty on every other day.
+	Leap string `json:"leap,omitempty"`
 	// Recorded is the decision itself with its inputs.
 	Recorded recording.Found `json:"recorded"`
 }
@@ -80,7 +82,7 @@ func explain(f recording.Found) explanation {
 		ID: f.ID, Kind: f.Kind, At: d.At.Near().Format(time.RFC3339Nano), Summary: summary(f),
 		Rule: d.Rule, Meaning: supervisor.RuleMeaning(d.Rule), Reason: d.Reason, Change: d.Change,
 		Selected: d.Selected, Combined: list(d.Combined), Recorded: f,
-		Rejected: []rejected{}, Timers: []timer{}, Faults: []fault{}, Events: []string{}, Limits: limitsOf(d.Limits),
+		Rejected: []rejected{}, Timers: []timer{}, Faults: []fault{}, Events: []string{}, Limits: limitsOf(d.Limits), Leap: leapWords(d),
 	}
 	for _, v := range d.Verdicts {
 		if !d.Selected.Is(v.ID) && !slices.Contains(d.Combined, v.ID) {
@@ -197,6 +199,9 @@ func (e explanation) print(w io.Writer) {
 	}
 	if e.Step != nil {
 		e.Step.print(w)
+	}
+	if e.Leap != "" {
+		fmt.Fprintf(w, "Leap      %s\n", e.Leap)
 	}
 	e.printWaits(w)
 	for i, text := range e.Limits {

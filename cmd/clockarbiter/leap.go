@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"clockarbiter/arbiter"
 	"clockarbiter/sources"
 	"clockarbiter/supervisor"
 )
@@ -26,4 +27,15 @@ func printLeap(w io.Writer, l supervisor.LeapStatus) {
 		fmt.Fprint(w, "; it is due, nothing is corrected meanwhile")
 	}
 	fmt.Fprintln(w)
+}
+
+// leapWords says what a decision does about a leap second, empty where there is none.
+func leapWords(d arbiter.Decision) string {
+	switch {
+	case d.Hold:
+		return fmt.Sprintf("the kernel is to %v a second now; the clock keeps its rate and is not corrected until it is over", d.Leap)
+	case d.Leap != sources.LeapNone:
+		return fmt.Sprintf("the kernel is armed to %v a second at the end of this day: most of the sources and the leap second table say so", d.Leap)
+	}
+	return ""
 }

@@ -82,6 +82,7 @@ func printStatus(w io.Writer, st supervisor.Status) {
 	if st.Clock.LastError != "" {
 		fmt.Fprintf(w, "ERROR     %s\n", st.Clock.LastError)
 	}
+	printOscillator(w, st.Oscillator)
 	l := st.Loop
 	fmt.Fprintf(w, "loop      every %s   late by p50 %s   p99 %s   p99.9 %s   worst %s   %d of %d ticks late by a period   longest tick %s\n",
 		l.PeriodNS, brief(l.LatenessP50NS), brief(l.LatenessP99NS), brief(l.LatenessP999NS), brief(l.WorstLatenessNS), l.LateTicks, l.Ticks, brief(l.WorstTickNS))

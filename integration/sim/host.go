@@ -16,6 +16,7 @@ import (
 // host is the daemon without its shells: roster, arbiter and discipline over a simulated kernel.
 type host struct {
 	world      *world
+	sensor     *sensor
 	roster     *roster.Roster
 	arbiter    *arbiter.Arbiter
 	kernel     *clock.Virtual
@@ -37,8 +38,9 @@ func newHost(w *world) *host {
 	spec := w.scenario.Clock
 	h := &host{world: w, interval: Elapsed(orDefault(spec.Interval, Duration(250*time.Millisecond)))}
 	now := func() timescale.Instant { return instant(w.l(w.now)) }
-	initial := time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
+	initial := w.calendar() + time.Duration(spec.Offset) - time.Duration(math.Round(w.oscillator.Phase(0)))
 	h.kernel = clock.NewVirtual(now, initial, 0)
+	h.sensor = newSensor(w)
 	h.mortal = slices.ContainsFunc(w.scenario.Faults, func(f Fault) bool { return f.Kind == FaultKill })
 	h.begin()
 	return h
@@ -49,6 +51,7 @@ func (h *host) begin() {
 	h.discipline = clock.NewDiscipline(h.kernel, h.limits())
 	h.arbiter = arbiter.New(arbiterConfig(h.world.scenario.Arbiter))
 	h.roster = roster.New(plan(h.world.scenario.Sources))
+	h.arbiter.Consult(h.world.leapTable())
 }
 
 func (h *host) limits() clock.DisciplineOptions {
@@ -151,7 +154,9 @@ func (h *host) tick(now Elapsed) {
 		h.err = fmt.Errorf("read the simulated clock: %w", err)
 		return
 	}
-	h.decision = h.arbiter.Step(h.roster.Input(reading.At, reading.Offset))
+	in := h.roster.Input(reading.At, reading.Offset)
+	in.Temperature = h.sensor.read(now, h.world.oscillator.temperature())
+	h.decision = h.arbiter.Step(in)
 	h.report, err = h.discipline.Tick(command(h.decision))
 	if err != nil {
 		h.err = fmt.Errorf("steer the simulated clock: %w", err)
@@ -161,16 +166,21 @@ func (h *host) tick(now Elapsed) {
 }
 
 func command(d arbiter.Decision) clock.TickInput {
-	return clock.TickInput{
+	in := clock.TickInput{
 		Target: d.Target, Step: d.Step, Bound: d.Bound.Or(0),
 		Synchronised: d.Mode == arbiter.Locked || d.Mode == arbiter.Holdover,
+		Leap:         d.Leap, Coast: d.Hold,
 	}
+	if tai, ok := d.TAI.Get(); ok {
+		in.TAIOffset = sources.Some(int(tai / time.Second))
+	}
+	return in
 }
 
 // error is the system clock - UTC in ns.
 func (h *host) error(now Elapsed) float64 {
 	l := h.world.l(now)
-	return float64(h.kernel.At(instant(l))) + (l - float64(now))
+	return float64(h.kernel.At(instant(l))-h.world.calendar()) + (l - float64(now))
 }
 
 // control is the system clock - the target that it follows in ns, and whether there is one.

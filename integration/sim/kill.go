@@ -41,6 +41,12 @@ func (h *host) leave(now Elapsed, target sources.Estimate) *state.State {
 	for _, b := range h.arbiter.Biases(h.decision.At) {
 		left.Biases = append(left.Biases, state.Bias{ID: string(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: b.Learnt.Near()})
 	}
+	if c, known := h.arbiter.Crystal(h.decision.At).Get(); known {
+		left.Crystal = &state.Crystal{
+			PPBPerKelvin: c.PPBPerKelvin, PPBPerKelvinSD: c.PPBPerKelvinSD, AgeingPPBPerDay: c.AgeingPPBPerDay, AgeingPPBPerDaySD: c.AgeingPPBPerDaySD,
+			Coldest: c.Coldest, Warmest: c.Warmest, Unexplained: c.Unexplained, Learnt: c.Learnt.Near(),
+		}
+	}
 	return left
 }
 
@@ -118,5 +124,11 @@ func (h *host) resume(now Elapsed) error {
 		biases = append(biases, arbiter.Bias{ID: sources.ID(b.ID), Reference: b.Reference, Offset: b.Offset, SD: b.SD, Learnt: Epoch.Add(b.Learnt.Sub(Epoch.Near()))})
 	}
 	h.arbiter.Inherit(biases)
+	if c := found.Crystal; c != nil {
+		h.arbiter.InheritCrystal(arbiter.Crystal{
+			PPBPerKelvin: c.PPBPerKelvin, PPBPerKelvinSD: c.PPBPerKelvinSD, AgeingPPBPerDay: c.AgeingPPBPerDay, AgeingPPBPerDaySD: c.AgeingPPBPerDaySD,
+			Coldest: c.Coldest, Warmest: c.Warmest, Unexplained: c.Unexplained, Learnt: Epoch.Add(c.Learnt.Sub(Epoch.Near())),
+		})
+	}
 	return nil
 }

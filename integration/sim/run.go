@@ -24,6 +24,7 @@ type world struct {
 	recorder   recorder
 	peers      []Peer
 	told       func(Fault)
+	leapt      time.Duration // UTC by leap seconds
 }
 
 // l returns L in ns since Epoch.
@@ -107,6 +108,8 @@ func (w *world) fail(now Elapsed, f Fault) {
 		w.oscillator.ShiftFrequency(f.Value)
 	case FaultSuspend:
 		w.suspend(now, Elapsed(f.For))
+	case FaultLeapSecond:
+		w.leapt -= time.Duration(f.Value) * time.Second
 	case FaultPause:
 		w.host.sleep(now + Elapsed(f.For))
 	case FaultForeignStep:
@@ -169,20 +172,20 @@ func (s *source) fail(now Elapsed, f Fault) {
 		s.lie += f.Value * 37e9
 	case FaultLeap:
 		s.leap = leapOf(f.Value)
+	default:
+		s.misbehave(now, f)
+	}
+}
+
+// misbehave makes the faults of a source's own date, of what it says of itself, and of its engine.
+func (s *source) misbehave(now Elapsed, f Fault) {
+	switch f.Kind {
 	case FaultFlap:
 		s.flap(now, f)
 	case FaultFlags:
 		s.spec.Flags = f.Name
 	case FaultReference:
 		s.spec.Reference = f.Name
-	default:
-		s.misdate(now, f)
-	}
-}
-
-// misdate makes the faults of a source's own date.
-func (s *source) misdate(now Elapsed, f Fault) {
-	switch f.Kind {
 	case FaultDate:
 		s.lie, s.ramp = 0, 0
 		if at, _ := date(f.Name); f.Name != "" {

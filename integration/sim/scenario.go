@@ -21,14 +21,31 @@ type Scenario struct {
 	// Seed makes the run what it is: one seed, one run.
 	Seed     uint64   `toml:"seed"`
 	Duration Duration `toml:"duration"`
+	// Date is UTC at the start; empty: Epoch. L begins at Epoch all the same: it is near UTC live, and only
+	// what it shows to people would differ.
+	Date string `toml:"date"`
+	// LeapTable is what the host's leap second table has for the end of that month: "insert", "delete" or
+	// "none". Empty: there is no table.
+	LeapTable string `toml:"leap_table"`
 	// Settle is the time that the statistics leave out.
 	Settle     Duration       `toml:"settle"`
 	Oscillator OscillatorSpec `toml:"oscillator"`
+	Sensor     SensorSpec     `toml:"sensor"`
 	Clock      ClockSpec      `toml:"clock"`
 	Arbiter    ArbiterSpec    `toml:"arbiter"`
 	Sources    []SourceSpec   `toml:"source"`
 	Faults     []Fault        `toml:"fault"`
 	Assertions []Assertion    `toml:"assert"`
+}
+
+// SensorSpec is a temperature sensor near the oscillator.
+type SensorSpec struct {
+	// Kind is "" for none, "good", "stuck" at the temperature of the start, "nonsense" for random values, or
+	// "lost" for one that is good and gone from At on; "wild" is good and nonsense from At on.
+	Kind string   `toml:"kind"`
+	At   Duration `toml:"at"`
+	// Quantum is its resolution in kelvin; 0: exact.
+	Quantum float64 `toml:"quantum_kelvin"`
 }
 
 // ClockSpec is the system clock and its discipline.
@@ -160,6 +177,7 @@ const (
 	FaultGrandmaster FaultKind = "grandmaster" // changes the grandmaster to Name
 	FaultUTCOffset   FaultKind = "utc-offset"  // the source is off by Value whole UTC offsets
 	FaultLeap        FaultKind = "leap"        // announces a leap second: Value 1 inserts, -1 deletes, 0 neither
+	FaultLeapSecond  FaultKind = "leap-second" // UTC has a second more, Value 1, or less, -1
 	FaultWander      FaultKind = "wander"      // multiplies w by Value
 	FaultFrequency   FaultKind = "frequency"   // adds Value ppb to the oscillator
 	FaultSuspend     FaultKind = "suspend"     // stops L, and the host, For that long
@@ -235,6 +253,20 @@ func (s Scenario) check() []error {
 	errs = append(errs, s.Clock.check()...)
 	errs = append(errs, s.Arbiter.check()...)
 	errs = append(errs, s.Oscillator.check()...)
+	if _, err := s.date(); err != nil {
+		complain("date: %w", err)
+	}
+	if _, ok := leapTables[s.LeapTable]; !ok && s.LeapTable != "" {
+		complain("leap_table %q: want insert, delete or none", s.LeapTable)
+	}
+	switch s.Sensor.Kind {
+	case "", "good", "stuck", "nonsense", "lost", "wild":
+	default:
+		complain("sensor %q: want good, stuck, nonsense, lost or wild", s.Sensor.Kind)
+	}
+	if s.Sensor.At < 0 || !(s.Sensor.Quantum >= 0 && s.Sensor.Quantum <= 100) {
+		complain("sensor: want no negative at and a quantum of 0 to 100 kelvin")
+	}
 	names := map[sources.ID]bool{"": true}
 	for i, src := range s.Sources {
 		if names[src.ID] {
@@ -403,7 +435,7 @@ func (f Fault) check(i int) []error {
 	}
 	switch f.Kind {
 	case FaultDie, FaultHang, FaultReturn, FaultLie, FaultRamp, FaultNoise, FaultCongestion, FaultRoute,
-		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultWander,
+		FaultAsymmetry, FaultClass, FaultAccuracy, FaultGrandmaster, FaultUTCOffset, FaultLeap, FaultLeapSecond, FaultWander,
 		FaultFrequency, FaultSuspend, FaultPause, FaultForeignStep, FaultKill,
 		FaultFreeze, FaultStop, FaultFuture, FaultReference:
 		return nil

@@ -78,7 +78,7 @@ func (s *source) read(now Elapsed) {
 		utc += s.phc.error(now)
 	}
 	s.deliver(now, sources.Sample{
-		At: instant(l), Offset: time.Duration(math.Round(utc - l)), Dispersion: time.Duration(s.spec.Dispersion),
+		At: instant(l), Offset: s.world.calendar() + time.Duration(math.Round(utc-l)), Dispersion: time.Duration(s.spec.Dispersion),
 	})
 }
 
@@ -91,6 +91,7 @@ func (s *source) exchange(sent Elapsed) {
 	}
 	t1 := s.world.l(sent) + s.noise.at(sent)
 	remote := float64(sent+there) + s.error(sent+there)
+	calendar := s.world.calendar() // as the request arrives: paths are short
 	s.world.queue.schedule(sent+there+back, func(now Elapsed) {
 		if s.dead || s.hung {
 			return
@@ -98,7 +99,7 @@ func (s *source) exchange(sent Elapsed) {
 		t4 := s.world.l(now) + s.noise.at(now)
 		middle := t1 + (t4-t1)/2
 		s.deliver(now, sources.Sample{
-			At: instant(middle), Offset: time.Duration(math.Round(remote - middle)),
+			At: instant(middle), Offset: calendar + time.Duration(math.Round(remote-middle)),
 			Delay:      sources.Some(time.Duration(math.Round(t4 - t1))),
 			Dispersion: time.Duration(s.spec.Dispersion),
 		})
@@ -138,7 +139,7 @@ func (s *source) quality() sources.Quality {
 	}
 	q := sources.Quality{Reference: s.spec.Grandmaster, Leap: sources.Some(s.leap), PTPTimescale: sources.Some(s.spec.Flags != flagsArbitrary)}
 	if s.spec.Flags == "" {
-		q.UTCOffset = sources.Some(37 * time.Second)
+		q.UTCOffset = sources.Some(37*time.Second - s.world.leapt)
 	}
 	if s.spec.ClockClass > 0 {
 		q.ClockClass = sources.Some(s.spec.ClockClass)

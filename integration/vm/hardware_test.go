@@ -51,6 +51,8 @@ maxpoll = 2
 // The limits of the true error in virtual time.
 const (
 	byPHC = time.Microsecond
+	// steady is the RMS while nothing happens: 3 to 8 ns were measured, 40 ns where the PHC's servo shows.
+	steady = 20 * time.Nanosecond
 	byNTP = 10 * time.Microsecond
 	// lied is what a source that lies may do to the clock before it is found out.
 	lied = 40 * time.Microsecond
@@ -105,7 +107,7 @@ func TestHardwarePTP(t *testing.T) {
 	g, w, h := locked(t, ordinary, hardwareA+threeNTP, sourceA)
 	trace := w.Measure(t, time.Minute)
 	t.Log("locked:", trace)
-	atMost(t, "RMS of the true error", trace.RMS(), byPHC)
+	atMost(t, "RMS of the true error", trace.RMS(), steady)
 
 	w.StartTrace(t, 250*time.Millisecond)
 	w.A().Kill(t)

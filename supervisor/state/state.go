@@ -18,7 +18,7 @@ import (
 	"clockarbiter/supervisor/sealed"
 )
 
-// Version is that of the format that is written. Version 1, which had no biases, is read too. A file of any
+// Version is that of the format that is written. Version 1, which had the rate alone, is read too. A file of any
 // other is not: its successor relearns in seconds what a misreading would spoil for hours.
 const Version = 2
 
@@ -45,6 +45,8 @@ type State struct {
 	SDPPB   float64 `json:"sd_ppb"`
 	// Biases are the learnt constant offsets, one per source at most.
 	Biases []Bias `json:"biases,omitempty"`
+	// Crystal is what was learnt of the oscillator's temperature and ageing, nil without a sensor.
+	Crystal *Crystal `json:"crystal,omitempty"`
 }
 
 // How the uncertainty of a saved rate grows.
@@ -87,7 +89,7 @@ func (s State) check() error {
 	refuse(!(math.Abs(s.FreqPPB) <= MaxFreqPPB), "frequency %g ppb is beyond %d", s.FreqPPB, MaxFreqPPB)
 	refuse(!(s.SDPPB > 0 && s.SDPPB <= MaxFreqPPB), "standard deviation %g ppb is not between 0 and %d", s.SDPPB, MaxFreqPPB)
 	refuse(len(s.Boot) > 64, "boot identifier of %d bytes", len(s.Boot))
-	return errors.Join(append(errs, checkBiases(s.Biases))...)
+	return errors.Join(append(errs, checkBiases(s.Biases), s.Crystal.Check())...)
 }
 
 // sensible reports whether a time can be one at which this program ran.
@@ -102,6 +104,11 @@ func Encode(s State) ([]byte, error) {
 	s.Biases = slices.Clone(s.Biases)
 	for i := range s.Biases {
 		s.Biases[i].Learnt = s.Biases[i].Learnt.UTC()
+	}
+	if s.Crystal != nil {
+		crystal := *s.Crystal
+		crystal.Learnt = crystal.Learnt.UTC()
+		s.Crystal = &crystal
 	}
 	data, err := form.Seal(s)
 	if err != nil {
@@ -120,8 +127,8 @@ func Decode(data []byte) (State, error) {
 	if err := s.check(); err != nil {
 		return State{}, err
 	}
-	if version == 1 && len(s.Biases) > 0 {
-		return State{}, errors.New("contents: version 1 has no biases")
+	if version == 1 && (len(s.Biases) > 0 || s.Crystal != nil) {
+		return State{}, errors.New("contents: version 1 has the rate alone")
 	}
 	return s, nil
 }

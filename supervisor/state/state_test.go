@@ -114,6 +114,29 @@ func TestABiasThatNoneCanBeIsRefused(t *testing.T) {
 	}
 }
 
+func TestACrystalIsKeptAndOneThatNoneCanBeIsRefused(t *testing.T) {
+	s := saved
+	s.Crystal = &Crystal{PPBPerKelvin: -300, PPBPerKelvinSD: 5, AgeingPPBPerDay: 3, AgeingPPBPerDaySD: 1, Coldest: 20, Warmest: 41, Unexplained: 0.02, Learnt: saved.Saved}
+	got, err := Decode(encoded(t, s))
+	if diff := cmp.Diff(s, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	for want, spoil := range map[string]func(*Crystal){
+		"per kelvin": func(c *Crystal) { c.PPBPerKelvin = math.Inf(1) },
+		"per day":    func(c *Crystal) { c.AgeingPPBPerDaySD = -1 },
+		"degrees":    func(c *Crystal) { c.Warmest = 19 },
+		"share":      func(c *Crystal) { c.Unexplained = math.NaN() },
+		"year 1":     func(c *Crystal) { c.Learnt = time.Time{} },
+	} {
+		bad, spoilt := s, *s.Crystal
+		spoil(&spoilt)
+		bad.Crystal = &spoilt
+		if _, err := Encode(bad); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 func TestTheEarlierVersionIsReadAndHasNoBiases(t *testing.T) {
 	const body = `{"saved":"2026-11-22T12:00:00Z","boot":"boot","freq_ppb":-12345.5,"sd_ppb":80}` + "\n"
 	got, err := Decode(form.Stamp(1, []byte(body)))
@@ -122,7 +145,7 @@ func TestTheEarlierVersionIsReadAndHasNoBiases(t *testing.T) {
 	}
 	with := encoded(t, withBiases(1))
 	with = with[bytes.IndexByte(with, '\n')+1:]
-	if _, err := Decode(form.Stamp(1, []byte(with))); err == nil {
+	if _, err := Decode(form.Stamp(1, with)); err == nil {
 		t.Error("version 1 with biases is read")
 	}
 }

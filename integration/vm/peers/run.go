@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,54 +108,32 @@ func Execute(t testing.TB, p Peer, s Scenario) Run {
 	g.Sleep(t, s.Settle)
 	p.running(t, g)
 	before := p.used(t, g)
-	r.Locked = uptime(t, g)
+	r.Locked = g.Monotonic(t)
 	if s.Locked > 0 {
 		g.Sleep(t, s.Locked)
 	}
-	r.Fault = uptime(t, g)
+	r.Fault = g.Monotonic(t)
 	after := p.used(t, g)
 	r.CPU, r.Memory = after.CPU-before.CPU, after.Memory
 	if s.Fault != nil {
 		s.Fault(t, w)
 		g.Sleep(t, s.After)
-		r.Named = named(t, g, r.Fault)
+		if p.Name == Clockarbiter {
+			r.Named = named(t, g, r.Fault)
+		}
 	}
 	r.Trace = w.CollectTrace(t)
 	return r
 }
 
-// uptime is the present on the scale of a trace.
-func uptime(t testing.TB, g *vm.Guest) time.Duration {
-	t.Helper()
-	seconds, err := strconv.ParseFloat(strings.Fields(g.Run(t, "cat /proc/uptime"))[0], 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(seconds * 1e9)
-}
-
-// named finds the first entry of clockarbiter's journal after the fault that says a source is wrong.
+// named finds the first entry of clockarbiter's journal after the fault that speaks against the grandmaster.
 func named(t testing.TB, g *vm.Guest, fault time.Duration) time.Duration {
 	t.Helper()
-	out := g.Run(t, fmt.Sprintf("journalctl --no-pager -o json -u clockarbiter MESSAGE_ID=%s MESSAGE_ID=%s",
-		supervisor.MessageFaultRaised, supervisor.MessageSourceState))
-	for line := range strings.Lines(out) {
-		var e struct {
-			At      string `json:"__MONOTONIC_TIMESTAMP"`
-			ID      string `json:"MESSAGE_ID"`
-			Message string
-			To      string `json:"TO"`
-		}
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("journal entry %q: %v", line, err)
-		}
-		us, err := strconv.ParseInt(e.At, 10, 64)
-		if err != nil {
-			t.Fatalf("journal entry %q: %v", line, err)
-		}
-		against := e.ID == string(supervisor.MessageFaultRaised) || e.To == "falseticker"
-		if after := time.Duration(us)*time.Microsecond - fault; after > 0 && against {
-			return after
+	for _, e := range vm.HostOf(g).Journal(t, "") {
+		raised := e["MESSAGE_ID"] == string(supervisor.MessageFaultRaised)
+		against := strings.HasPrefix(e["SOURCE"], "ptp:") && (raised || e["TO"] == "falseticker")
+		if against && e.At(t) > fault {
+			return e.At(t) - fault
 		}
 	}
 	return -1
