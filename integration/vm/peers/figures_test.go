@@ -2,6 +2,7 @@ package peers
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +75,23 @@ func TestARatioThatWasNotMeasuredDoesNotHold(t *testing.T) {
 	for _, r := range new(Results).Ratios() {
 		if r.Holds() {
 			t.Errorf("%+v holds without a run", r)
+		}
+	}
+}
+
+func TestTheReportSaysWhatIsMissing(t *testing.T) {
+	rs := new(Results)
+	rs.Add(Run{Peer: Clockarbiter, Scenario: Death, Trace: trace(0, 900*time.Second, func(float64) float64 { return 5 }), Locked: 180 * time.Second, Fault: 480 * time.Second})
+	var b strings.Builder
+	if err := rs.Report(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"clockarbiter, grandmaster dies: 5m0s locked and 7m0s after, instead of 5m0s and 10m0s", "timemaster, everything lost: not run",
+		"| locked: RMS | 5 ns | - | - | - | - |", "| locked, RMS, beside ptp4l and phc2sys | NaN x | 0.70 x | does not hold |",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("report lacks %q:\n%s", want, b.String())
 		}
 	}
 }

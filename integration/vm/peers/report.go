@@ -233,12 +233,41 @@ func (rs *Results) Report(w io.Writer) error {
 	rms, most := Floor(floor)
 	err = t.Execute(w, map[string]string{
 		"Table": rs.table(), "Ratios": rs.ratioTable(), "Variants": rs.variantTable(), "Peers": rs.peerList(),
-		"FloorRMS": showNS(rms), "FloorMax": showNS(most),
+		"FloorRMS": showNS(rms), "FloorMax": showNS(most), "Lacks": strings.Join(rs.lacks(), "; "),
 	})
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// lacks lists the runs that are missing, and those that were shorter than their scenario.
+func (rs *Results) lacks() []string {
+	var list []string
+	check := func(peer string, s Scenario) {
+		r, ok := rs.run(peer, s.Name)
+		if !ok {
+			list = append(list, fmt.Sprintf("%s, %s: not run", peer, s.Name))
+			return
+		}
+		locked, after := r.Fault-r.Locked, r.Trace[len(r.Trace)-1].At-r.Fault
+		if s.Fault == nil {
+			after = s.After
+		}
+		if locked < s.Locked*9/10 || after < s.After*9/10 {
+			list = append(list, fmt.Sprintf("%s, %s: %v locked and %v after, instead of %v and %v", peer, s.Name,
+				locked.Round(time.Second), after.Round(time.Second), s.Locked, s.After))
+		}
+	}
+	for _, p := range Peers() {
+		for _, s := range Scenarios() {
+			check(p.Name, s)
+		}
+	}
+	for _, p := range Variants() {
+		check(p.Name, SteadyScenario())
+	}
+	return list
 }
 
 func (rs *Results) table() string {
