@@ -236,3 +236,11 @@ domain = 1
 		t.Error("a program that was missing is not looked for again")
 	}
 }
+
+// Where journald is, the entry is there; where it is not, that is an error, not a wait.
+func TestTheSystemdJournalAnswersOrSaysThatItIsNotThere(t *testing.T) {
+	err := SystemdJournal{}.Write(Entry{Message: "a test of clockarbiter", Priority: PriorityInfo, ID: MessageChild, Fields: map[string]string{"EVENT": "test"}})
+	if _, there := os.Stat("/run/systemd/journal/socket"); (err == nil) != (there == nil) || err != nil && !strings.Contains(err.Error(), "write to the journal") {
+		t.Errorf("%v; journald: %v", err, there)
+	}
+}

@@ -145,7 +145,7 @@ func TestTheEarlierVersionIsReadAndHasNoBiases(t *testing.T) {
 	}
 	with := encoded(t, withBiases(1))
 	with = with[bytes.IndexByte(with, '\n')+1:]
-	if _, err := Decode(form.Stamp(1, []byte(with))); err == nil {
+	if _, err := Decode(form.Stamp(1, with)); err == nil {
 		t.Error("version 1 with biases is read")
 	}
 }
