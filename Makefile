@@ -54,7 +54,7 @@ vet:
 	$(GO) vet ./...
 
 race:
-	$(GO) test -race -skip '^TestReal' $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults|scenarios|sim.*)$$')
+	$(GO) test -race -timeout 20m -skip '^TestReal' $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults|scenarios|sim.*)$$')
 	$(GO) test -timeout 20m $(simulated)
 
 # One package at a time: these measure clocks to microseconds, and a busy neighbour is noise.
