@@ -26,6 +26,9 @@ type Arbiter struct {
 	teacher sources.ID
 	// teacherBound is the error bound of the newest teacher.
 	teacherBound time.Duration
+	// teacherSpread is one standard deviation of what its measurements are unsure by, at most: more than its estimate's own
+	// while it is new.
+	teacherSpread time.Duration
 	// lineage is the source against which the usual differences of the others were learnt.
 	lineage sources.ID
 	// doubt is set while the others move against the teacher.

@@ -31,7 +31,7 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 		est.Bound = max(v.bound, a.suspected)
 		return est
 	}
-	a.teacher = ""
+	a.teacher, a.teacherSpread = "", 0
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
 		est := a.unbiased(v, r.in.Now)
 		a.carry(r, est.Offset)
@@ -91,6 +91,7 @@ func (a *Arbiter) teach(r *round, v *view) {
 		a.meet(r, v)
 	}
 	a.teacher, a.teacherBound = v.ID, v.bound
+	a.teacherSpread = (v.est.Terms.Reading + v.est.Terms.Spread + v.est.Terms.Growth) / sources.Confidence
 	a.model.adopt(v.est, v.est.Samples >= seasoned)
 }
 

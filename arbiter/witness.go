@@ -63,7 +63,7 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	c.newest = s.At
 	c.delay.add(s.Delay.Or(0))
 	variance := c.variance(s, v.est.Jitter)
-	expected := variance + a.model.pp
+	expected := variance + a.model.pp + float64(a.teacherSpread)*float64(a.teacherSpread)
 	v.difference = float64(subtract(s.Offset, a.model.offsetAt(s.At)))
 	v.fresh, v.variance = true, variance
 	if c.speaks() && c.fast.weight > 0 && s.Delay.Present() {

@@ -79,6 +79,7 @@ type DelayRequest struct {
 	Parent protocol.PortIdentity
 	T3     timescale.Instant
 	T4     int64
+	Window time.Duration // half-width of T3
 }
 
 // Measurement is what one Sync says about the master's clock.
@@ -109,15 +110,17 @@ type Exchange struct {
 	outliers int
 	// queueing is the usual excess of the delay over the path's minimum.
 	queueing time.Duration
-	// delay is the newest one way delay, from requests of which the newest left at delayAt.
-	delay     time.Duration
-	delayAt   sources.Optional[timescale.Instant]
-	rate      rateEstimator
-	requests  []DelayRequest
-	minimum   delayMinimum
-	transit   delayMinimum // peer-to-peer: forward transit alone
-	peerDelay time.Duration
-	peerKnown bool
+	// delay is the newest one way delay, from requests of which the newest left at delayAt, and delayWindow what their
+	// placement on L makes it unsure by.
+	delay       time.Duration
+	delayWindow time.Duration
+	delayAt     sources.Optional[timescale.Instant]
+	rate        rateEstimator
+	requests    []DelayRequest
+	minimum     delayMinimum
+	transit     delayMinimum // peer-to-peer: forward transit alone
+	peerDelay   time.Duration
+	peerKnown   bool
 }
 
 // NewExchange returns an Exchange for one master at a time, with timestamps of a mode. With peerToPeer the
@@ -262,7 +265,7 @@ func (x *Exchange) provisional(s Sync) []Measurement {
 }
 
 func (x *Exchange) measure(s Sync, r rate) []Measurement {
-	delays, age := x.delays(s, r)
+	delays, age, window := x.delays(s, r)
 	if len(delays) == 0 {
 		return x.provisional(s)
 	}
@@ -271,7 +274,7 @@ func (x *Exchange) measure(s Sync, r rate) []Measurement {
 		x.Reset()
 		return nil
 	}
-	x.delay, x.delayAt = own, sources.Some(x.requests[len(x.requests)-1].T3)
+	x.delay, x.delayWindow, x.delayAt = own, window/2, sources.Some(x.requests[len(x.requests)-1].T3)
 	return []Measurement{x.measurement(s, r, own, age)}
 }
 
@@ -289,27 +292,27 @@ func (x *Exchange) measurement(s Sync, r rate, own, age time.Duration) Measureme
 		At:         s.T2,
 		Offset:     time.Duration(s.T1-int64(s.T2)) + own,
 		Delay:      2 * max(best, 0),
-		Dispersion: own - best + rateError(r, age) + x.stamps.resolution + s.Window,
+		Dispersion: own - best + rateError(r, age) + x.stamps.resolution + s.Window + x.delayWindow,
 		RatePPB:    r.PPB,
 	}
 }
 
 // delays combines s with each recent request, and tells their median distance in time from s, over
-// which an error of the rate acts.
-func (x *Exchange) delays(s Sync, r rate) (delays []float64, age time.Duration) {
-	var ages []float64
+// which an error of the rate acts, and the median half-width of their placement.
+func (x *Exchange) delays(s Sync, r rate) (delays []float64, age, window time.Duration) {
+	var ages, windows []float64
 	for _, q := range x.requests {
 		gap := s.T2.Sub(q.T3)
 		if gap.Abs() > delayMaxAge {
 			continue
 		}
 		delays = append(delays, (r.scale(gap)+float64(q.T4-s.T1))/2)
-		ages = append(ages, float64(gap.Abs()))
+		ages, windows = append(ages, float64(gap.Abs())), append(windows, float64(q.Window))
 	}
 	if len(ages) > 0 {
-		age = time.Duration(median(ages))
+		age, window = time.Duration(median(ages)), time.Duration(median(windows))
 	}
-	return delays, age
+	return delays, age, window
 }
 
 // measurePeer uses the link delay that ptp4l measured. What this Sync queued is the excess of its

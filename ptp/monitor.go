@@ -215,12 +215,12 @@ func (m *Monitor) local(ns int64) (timescale.Instant, time.Duration, error) {
 func (m *Monitor) received(r Records, wakeC chan<- struct{}) sources.Update {
 	var found []Measurement
 	for _, d := range r.Delays {
-		t3, _, err := m.local(d.T3)
+		t3, window, err := m.local(d.T3)
 		if err != nil {
 			m.log.Debug("delay request dropped", "error", err)
 			continue
 		}
-		found = append(found, m.exchange.Delay(DelayRequest{Parent: d.Parent, T3: t3, T4: d.T4})...)
+		found = append(found, m.exchange.Delay(DelayRequest{Parent: d.Parent, T3: t3, T4: d.T4, Window: window})...)
 	}
 	for _, s := range r.Syncs {
 		m.syncs++
