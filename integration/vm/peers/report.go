@@ -292,7 +292,10 @@ func (rs *Results) ratioTable() string {
 	b.WriteString("| clockarbiter | got | at most | |\n| --- | --- | --- | --- |\n")
 	for _, r := range rs.Ratios() {
 		verdict := "holds"
-		if !r.Holds() {
+		switch {
+		case math.IsNaN(r.Got):
+			verdict = "not measured"
+		case !r.Holds():
 			verdict = "does not hold"
 		}
 		fmt.Fprintf(&b, "| %s | %.2f %s | %.2f %s | %s |\n", r.What, r.Got, r.Unit, r.Max, r.Unit, verdict)
