@@ -54,7 +54,7 @@ vet:
 	$(GO) vet ./...
 
 race:
-	$(GO) test -race -skip '^TestReal' $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults|scenarios|sim.*)$$')
+	$(GO) test -race -timeout 20m -skip '^TestReal' $$($(GO) list ./... | grep -vE '^clockarbiter/integration/(namespaces|e2e|faults|scenarios|sim.*)$$')
 	$(GO) test -timeout 20m $(simulated)
 
 # One package at a time: these measure clocks to microseconds, and a busy neighbour is noise.
@@ -94,7 +94,7 @@ fuzz: ## every fuzz target for FUZZTIME each, from the corpora in FUZZCORPUS on
 	cp -r $(FUZZCORPUS)/. "$$grown"; trap 'cp -r "$$grown"/. $(FUZZCORPUS)' EXIT; \
 	for package in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \
 	done
 

@@ -110,7 +110,7 @@ func (a *Arbiter) biasOf(v *view, now timescale.Instant) (b Bias, old time.Durat
 	if b, ok = a.known(v.rec, v.rec.said.reference, v.est.Offset); !ok {
 		return b, 0, false
 	}
-	limit := v.est.Terms.PathAsymmetry + v.est.Terms.RootDelay + v.est.Terms.RootDispersion + v.est.Terms.ClockAccuracy
+	limit := v.est.Terms.Systematic()
 	b.Offset = max(-limit, min(limit, b.Offset))
 	utc := now.Add(v.est.Offset)
 	return b, age(utc, b.Learnt), a.holds(b, utc)

@@ -2,6 +2,7 @@ package arbiter
 
 import (
 	"slices"
+	"time"
 
 	"clockarbiter/sources"
 )
@@ -32,7 +33,9 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	}
 	a.teacher = ""
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
-		a.model.adopt(a.unbiased(v, r.in.Now), false)
+		est := a.unbiased(v, r.in.Now)
+		a.carry(r, est.Offset)
+		a.model.adopt(est, false)
 	}
 	if a.model.refused >= lost {
 		a.model.taught = false
@@ -99,6 +102,7 @@ func (a *Arbiter) meet(r *round, teacher *view) {
 	if a.model.known && a.lineage != teacher.ID {
 		moves = float64(subtract(a.model.offsetAt(r.in.Now), teacher.est.Offset))
 		variance = a.model.pp
+		a.carry(r, teacher.est.Offset)
 	}
 	a.lineage = teacher.ID
 	for i := range r.views {
@@ -107,6 +111,20 @@ func (a *Arbiter) meet(r *round, teacher *view) {
 		if c.slow.weight > 0 {
 			c.slow.mean += moves
 			c.slow.weight = 1 / (1/c.slow.weight + variance)
+		}
+	}
+}
+
+// carry leaves displaced sources where they are when the reckoning goes to another's estimate, which has a bias of
+// its own: they have not come nearer by that.
+func (a *Arbiter) carry(r *round, to time.Duration) {
+	if !a.model.known {
+		return
+	}
+	moves := subtract(a.model.offsetAt(r.in.Now), to)
+	for i := range r.views {
+		if m := r.views[i].rec.moved; m != nil {
+			m.carried = subtract(m.carried, -moves)
 		}
 	}
 }

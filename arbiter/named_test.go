@@ -269,6 +269,19 @@ func TestBias(t *testing.T) {
 			t.Errorf("bias %v, want 100 us", got)
 		}
 	})
+	t.Run("not of a better source that is new", func(t *testing.T) {
+		s := newStage(DefaultConfig(), noon, "ntp:a", "ptp:eth0")
+		s.estimate(0, func(e *sources.Estimate) { e.Bound = 100 * time.Microsecond })
+		s.estimate(1, func(e *sources.Estimate) {
+			e.Offset, e.Terms.PathAsymmetry, e.OffsetSD = 9*time.Microsecond, 500*time.Nanosecond, 20
+		})
+		s.next(6)
+		s.estimate(1, func(e *sources.Estimate) { e.Bound = time.Microsecond })
+		s.next(60)
+		if target, _ := s.d.Target.Get(); !s.d.Selected.Is("ptp:eth0") || target.Offset != 9*time.Microsecond || len(s.d.Combined) > 0 {
+			t.Errorf("%v, combined %v: target %v, want the 9 us of PTP; verdicts %+v", s.d.Selected, s.d.Combined, target.Offset, s.d.Verdicts)
+		}
+	})
 	t.Run("expires", func(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.BiasMaxAge = 10 * time.Second

@@ -37,6 +37,8 @@ type displacement struct {
 	drift bool // it left slowly
 	// left is what remains of the movement by its own jumps: about 0 once it has jumped back.
 	left time.Duration
+	// carried is by how much the reckoning has gone elsewhere since by following others.
+	carried time.Duration
 }
 
 // observe moves the reckoning to now and compares each new sample with it.
@@ -73,7 +75,8 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	if inUse := a.teacher == "" && c.learnt.Present() && a.bias(v, now) != 0; !a.doubt && !inUse {
 		c.slow.add(s.At, near, expected, usual)
 		// Of a teacher that is no better than its pupil only its own error would be learnt.
-		if better := v.bound/nearEqual > a.teacherBound; better && a.teacher != "" && a.teacher != v.ID {
+		// What a new source is unsure of because it is new says nothing of that.
+		if better := v.est.Terms.Systematic()/nearEqual > a.teacherBound; better && a.teacher != "" && a.teacher != v.ID {
 			c.learnt = sources.Some(now)
 		}
 	}
@@ -341,7 +344,7 @@ func (a *Arbiter) holdDisplaced(r *round) {
 		if own, ok := v.ownJump(r.in.Now); ok && m.since != r.in.Now {
 			m.left = subtract(m.left, -own)
 		}
-		now := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
+		now := subtract(subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now)), m.carried)
 		held := age(r.in.Now, m.since)
 		if back := a.isBack(v, m, now); back || held > a.cfg.Quarantine || !a.follow.has {
 			a.release(r, v, back)

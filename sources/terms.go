@@ -24,6 +24,11 @@ type Terms struct {
 	Floor time.Duration
 }
 
+// Systematic is the part that no number of samples makes smaller: what path and server can hide from them.
+func (t Terms) Systematic() time.Duration {
+	return Terms{RootDelay: t.RootDelay, RootDispersion: t.RootDispersion, ClockAccuracy: t.ClockAccuracy, PathAsymmetry: t.PathAsymmetry}.Sum()
+}
+
 // Sum returns the error bound.
 func (t Terms) Sum() time.Duration {
 	sum := t.RootDelay

@@ -264,3 +264,86 @@ func BenchmarkCheckpoint(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(data)), "bytes")
 }
+
+// A supervisor of today continues the run that another left, on the same L and with the same virtual clock.
+func TestASupervisorContinuesTheRunBeforeIt(t *testing.T) {
+	w := runWhole(t, "virtual")
+	within(t, 20*time.Second, "ready", func() bool { return w.notified("READY=1") })
+	if err := w.end(t); err != nil {
+		t.Fatal(err)
+	}
+	// What follows no source leaves nothing. So this one is left by hand: an arbiter that follows one.
+	path := filepath.Join(w.dir, "run", checkpoint.FileName)
+	if _, err := os.Stat(path); err == nil {
+		t.Fatal("a checkpoint of a clock that follows nothing")
+	}
+	leave := func(change func(*checkpoint.Checkpoint)) {
+		t.Helper()
+		r := newRig(t)
+		r.run(time.Minute)
+		c := w.newCheckpoints(clock.NewVirtual(w.host.Now, 0, 0)).of
+		state := clock.NewVirtual(w.host.Now, time.Hour, 0).State()
+		c.At, c.Virtual, c.State = w.host.Now(), &state, recording.NewKeyframe(r.arbiter, r.roster, 0)
+		c.Servo, _ = r.discipline.Memory()
+		change(&c)
+		data, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*checkpoint.Checkpoint)
+		said   string
+		clock  bool // goes on
+	}{
+		{"continued", func(*checkpoint.Checkpoint) {}, "Continues the run that ended", true},
+		{"the clock alone", func(c *checkpoint.Checkpoint) { c.Taken = checkpoint.MaxTaken }, "is not continued: it was taken up", true},
+		{"of another program", func(c *checkpoint.Checkpoint) { c.Program.Version = "other" }, "is not continued: of another run", false},
+		{"a clock that there is not", func(c *checkpoint.Checkpoint) { c.Virtual.Freq = 1 << 50 }, "Continues the run", false},
+	} {
+		leave(tc.change)
+		v := w.again(t)
+		within(t, 20*time.Second, tc.name+": ready", func() bool { return v.notified("READY=1") })
+		within(t, 20*time.Second, tc.name+": said", func() bool { return contains(v.journal.messages(MessageState), tc.said) })
+		st, err := ReadStatus(t.Context(), filepath.Join(w.dir, "run", "status.sock"))
+		if off := st.Clock.HostMinusSteeredNS.Or(0); err != nil || (off.Abs() > 30*time.Minute) != tc.clock {
+			t.Errorf("%s: the clock is off by %v, %v", tc.name, off, err)
+		}
+		if err := v.end(t); err != nil {
+			t.Error(err)
+		}
+	}
+	if c, err := checkpoint.Load(path); err != nil || c.Taken != 1 {
+		t.Errorf("the use was not counted: %+v, %v", c, err)
+	}
+}
+
+func TestReleaseDoesNothingWhereThereIsNothingToRelease(t *testing.T) {
+	cfg := lonely(t)
+	if did, err := ReleaseClock(cfg, "test"); err != nil || !strings.Contains(did, "the driver is virtual") {
+		t.Errorf("virtual: %q, %v", did, err)
+	}
+	cfg.Clock.Driver = "kernel"
+	if did, err := ReleaseClock(cfg, "test"); err != nil || !strings.Contains(did, "no supervisor left anything") {
+		t.Errorf("nothing left: %q, %v", did, err)
+	}
+	path := filepath.Join(cfg.Paths.RunDir, checkpoint.FileName)
+	if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReleaseClock(cfg, "test"); err == nil {
+		t.Error("nonsense is no error")
+	}
+	unlock, err := lock(cfg.Paths.RunDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if _, err := ReleaseClock(cfg, "test"); err == nil || !strings.Contains(err.Error(), "another clockarbiter") {
+		t.Errorf("beside a supervisor: %v", err)
+	}
+}

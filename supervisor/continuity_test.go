@@ -129,7 +129,7 @@ func TestTheStateOfAnEarlierRunIsUsedOrSaysWhyNot(t *testing.T) {
 		reason string
 	}{
 		{"a good one", func() {}, true, "rate +10.000 ppm, good to 0.100 ppm"},
-		{"nonsense", func() { _ = os.WriteFile(path, []byte("nonsense"), 0o600) }, false, "not a state file"},
+		{"nonsense", func() { _ = os.WriteFile(path, []byte("nonsense"), 0o600) }, false, "not a clockarbiter-state file"},
 		{"writable by all", func() { _ = os.Chmod(path, 0o666) }, false, "can be written by others"},
 		{"of long ago", func() { s := good; s.Saved = s.Saved.AddDate(-1, 0, 0); save(s) }, false, "its rate is not used, it was saved at"},
 	} {

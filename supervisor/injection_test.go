@@ -41,10 +41,10 @@ holdover_max_bound = "10ms"
 holdover_max_time = "24h"
 quarantine = "24h"
 bias_max_age = "24h"
-limits = ["1ms"]
-leap_table = "/usr/share/zoneinfo/leap-seconds.list"
 not_before = "2026-01-01"
 not_after = "2046-01-01"
+limits = ["1ms"]
+leap_table = "/usr/share/zoneinfo/leap-seconds.list"
 [ntp]
 chronyd = "chronyd"
 user = "_chrony"

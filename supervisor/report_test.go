@@ -179,7 +179,8 @@ func TestMissingProgramsAndUsersSayWhatToDo(t *testing.T) {
 	if p := findProgram("no-such-daemon", "chrony", "ntp.chronyd"); !strings.Contains(p.Problem, "install the package chrony, or set ntp.chronyd") {
 		t.Errorf("missing program: %+v", p)
 	}
-	if p := findProgram("chronyd", "chrony", "ntp.chronyd"); p.Path != "/usr/sbin/chronyd" || p.Problem != "" {
+	// chroot is in /usr/sbin wherever there is a coreutils.
+	if p := findProgram("chroot", "chrony", "ntp.chronyd"); p.Path != "/usr/sbin/chroot" || p.Problem != "" {
 		t.Errorf("a daemon outside of PATH: %+v", p)
 	}
 	if p := findProgram("/etc/passwd", "chrony", "ntp.chronyd"); p.Problem == "" {
@@ -233,5 +234,13 @@ domain = 1
 	}
 	if g := reprobe(t.Context(), cfg, f); g.Chronyd.Problem == "" {
 		t.Error("a program that was missing is not looked for again")
+	}
+}
+
+// Where journald is, the entry is there; where it is not, that is an error, not a wait.
+func TestTheSystemdJournalAnswersOrSaysThatItIsNotThere(t *testing.T) {
+	err := SystemdJournal{}.Write(Entry{Message: "a test of clockarbiter", Priority: PriorityInfo, ID: MessageChild, Fields: map[string]string{"EVENT": "test"}})
+	if _, there := os.Stat("/run/systemd/journal/socket"); (err == nil) != (there == nil) || err != nil && !strings.Contains(err.Error(), "write to the journal") {
+		t.Errorf("%v; journald: %v", err, there)
 	}
 }

@@ -51,12 +51,19 @@ func runWhole(t *testing.T, driver string) *whole {
 			t.Error(err)
 		}
 	})
-	w := &whole{journal: &memoryJournal{}, dir: dir, file: filepath.Join(dir, "conf"), doneC: make(chan error, 1)}
+	w := &whole{dir: dir, file: filepath.Join(dir, "conf")}
 	w.write(t, driver, "")
+	return w.again(t)
+}
+
+// again starts a supervisor with the configuration and the directories of w.
+func (w *whole) again(t *testing.T) *whole {
+	t.Helper()
 	cfg, err := configs.Load(w.file)
 	if err != nil {
 		t.Fatal(err)
 	}
+	w = &whole{journal: &memoryJournal{}, dir: w.dir, file: w.file, doneC: make(chan error, 1)}
 	w.Supervisor, err = New(cfg, Options{
 		Version: "test", Log: discard(), Journal: w.journal,
 		Load:   func() (*configs.Config, error) { return configs.Load(w.file) },

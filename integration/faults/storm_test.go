@@ -290,6 +290,7 @@ func TestStorm(t *testing.T) {
 	time.Sleep(3 * time.Second)
 	before := takeCensus(t)
 
+	stopIdling := idle(250 * time.Millisecond) // clock.interval
 	count, slowest := map[string]int{}, time.Duration(0)
 	stopWatching := s.watchError(ctx)
 	for begin := time.Now(); time.Since(begin) < *duration; {
@@ -307,10 +308,40 @@ func TestStorm(t *testing.T) {
 	}
 	s.expectNoLeak(before)
 	st, err := s.status()
-	if err != nil || st.Loop.LateTicks > st.Loop.Ticks/100 {
-		t.Errorf("%d of %d ticks came more than a period late, the worst by %v (%v)", st.Loop.LateTicks, st.Loop.Ticks, st.Loop.WorstLatenessNS, err)
+	late, ticks := stopIdling()
+	t.Logf("control loop: %d ticks, %d late, the worst by %v, p99 %v; an idle loop beside it: %d, %d",
+		st.Loop.Ticks, st.Loop.LateTicks, st.Loop.WorstLatenessNS, st.Loop.LatenessP99NS, ticks, late)
+	// What a machine that does other things too does to a loop that does nothing is nobody's fault.
+	if is, was := share(st.Loop.LateTicks, st.Loop.Ticks), share(late, ticks); err != nil || is > 0.01+1.5*was {
+		t.Errorf("%.1f %% of the ticks came more than a period late, of an idle loop beside it %.1f %% (%v)", 100*is, 100*was, err)
 	}
-	t.Logf("control loop: %d ticks, %d late, the worst by %v", st.Loop.Ticks, st.Loop.LateTicks, st.Loop.WorstLatenessNS)
+}
+
+func share(part, whole uint64) float64 { return float64(part) / float64(max(1, whole)) }
+
+// idle counts, until stop is called, the ticks of a loop that does nothing, and those that came more than a
+// period late.
+func idle(period time.Duration) (stop func() (late, ticks uint64)) {
+	quitC, doneC := make(chan struct{}), make(chan struct{})
+	var late, ticks uint64
+	go func() {
+		defer close(doneC)
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		next := time.Now().Add(period)
+		for {
+			select {
+			case <-quitC:
+				return
+			case at := <-tick.C:
+				if ticks++; time.Since(next) > period {
+					late++
+				}
+				next = at.Add(period)
+			}
+		}
+	}()
+	return func() (uint64, uint64) { close(quitC); <-doneC; return late, ticks }
 }
 
 // awaitWhole waits until every child runs and every source measures again: a fail-over is right, but it

@@ -184,7 +184,8 @@ func same(a, b arbiter.Decision) bool {
 // What no arbiter can know is left out, and no more. A source that leaves out the truth by less than the others'
 // intervals show sends the samples of another host, on which it is right and the others' paths are asymmetric by
 // as much as their delays allow. So a liar counts from when an honest interval contradicts it. One that
-// jumped while it was followed counts at once, however wide the others are: the oscillator saw it jump. One that
+// jumped while it was followed counts at once, however wide the others are: the oscillator saw it jump. That is so once it has
+// been followed for some samples: before, its rate is hardly known, and a jump may be its rate. One that
 // ramps looks like an oscillator that changed its rate until the others have seen more. Once a liar is convicted the bound has
 // to hold in any case, and so it has in holdover from its target.
 func (w *world) truthful(d arbiter.Decision) error {
@@ -215,6 +216,9 @@ func (w *world) truthful(d arbiter.Decision) error {
 	return nil
 }
 
+// knownSamples of a followed source tell its rate.
+const knownSamples = 4
+
 // regard takes in what the decision says of every source.
 func (w *world) regard(d arbiter.Decision) {
 	for i, a := range w.sorted {
@@ -223,9 +227,13 @@ func (w *world) regard(d arbiter.Decision) {
 		a.state, a.heard = v.State, has && v.State >= arbiter.Falseticker
 		a.middle, a.bound = w.system+float64(offset)-w.truth, float64(v.Bound.Or(0))
 		a.lied = a.lied || a.error(w.tick) != 0
-		if !a.lied {
-			a.followed = a.state == arbiter.Selected
+		if a.lied {
+			continue
 		}
+		if a.selected++; a.state != arbiter.Selected {
+			a.selected = 0
+		}
+		a.followed = a.selected > knownSamples*a.every
 	}
 }
 

@@ -58,7 +58,8 @@ type actor struct {
 	heard         bool
 	middle, bound float64
 	lied          bool // ever
-	followed      bool // up to its first lie
+	selected      int  // ticks in a row, up to its first lie
+	followed      bool // long enough, at its first lie
 }
 
 func newWorld(seed uint64) *world {

@@ -85,19 +85,26 @@ func killAt(seed uint64) time.Duration {
 	return 8*time.Minute + time.Duration(stream(seed, "kill").Int64N(int64(20*time.Second)))
 }
 
+// Of one kill the largest of half a minute is a draw: of 40 others one in ten is beyond three times the steady
+// error (docs/adr/0019-checkpoint.md). What is held to it is the size of the jump over all seeds.
 func TestAfterSIGKILLTheClockIsWhereItWouldHaveBeen(t *testing.T) {
 	for _, host := range killHosts {
 		t.Run(host.name, func(t *testing.T) {
 			t.Parallel()
 			var worst, slowest float64
-			for seed := uint64(1); seed <= 6; seed++ {
+			var jumps tally // in units of the steady error
+			for seed := uint64(1); seed <= 10; seed++ {
 				k := kill(t, host.build(seed), killAt(seed), false)
+				jumps.note(k.moved / k.steady)
 				worst, slowest = max(worst, k.moved/k.steady), max(slowest, k.locked.Seconds())
-				if k.steps != 0 || k.locked < 0 || k.locked > 5*time.Second || k.moved > 3*k.steady {
+				if k.steps != 0 || k.locked < 0 || k.locked > 5*time.Second || k.moved > 6*k.steady {
 					t.Errorf("seed %d: moved %.1f ns, steady %.1f ns; %d steps; locked after %v\n%v", seed, k.moved, k.steady, k.steps, k.locked, k.events)
 				}
 			}
-			t.Logf("moved by at most %.2f x the steady error, locked after %.2f s", worst, slowest)
+			t.Logf("moved by %.2f x the steady error (RMS over the seeds), %.2f at most, locked after %.2f s", jumps.rms(), worst, slowest)
+			if jumps.rms() > 3 {
+				t.Errorf("moved by %.2f x the steady error", jumps.rms())
+			}
 		})
 	}
 }

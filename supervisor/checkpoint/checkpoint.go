@@ -93,7 +93,7 @@ func Load(path string) (*Checkpoint, error) {
 // Decode reads the contents of a file.
 func Decode(data []byte) (*Checkpoint, error) {
 	c := &Checkpoint{}
-	if err := form.Open(data, c); err != nil {
+	if _, err := form.Open(data, c); err != nil {
 		return nil, fmt.Errorf("load checkpoint: %w", err)
 	}
 	return c, nil

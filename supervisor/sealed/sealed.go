@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"clockarbiter/supervisor/trust"
 )
@@ -22,16 +23,24 @@ import (
 type Form struct {
 	// Magic begins the first line.
 	Magic string
-	// Version is the only one that is read.
-	Version int
+	// Version is what is written; those from Oldest on are read, 0: that one alone.
+	Version, Oldest int
 	// MaxBytes bounds a file.
 	MaxBytes int
 }
 
 // header is the first line: what it is, its version, the checksum of what follows.
-func (f Form) header(body []byte) []byte {
+func (f Form) header(version int, body []byte) []byte {
 	sum := sha256.Sum256(body)
-	return fmt.Appendf(nil, "%s %d %s\n", f.Magic, f.Version, hex.EncodeToString(sum[:]))
+	return fmt.Appendf(nil, "%s %d %s\n", f.Magic, version, hex.EncodeToString(sum[:]))
+}
+
+// Stamp puts a right first line of a version before any body.
+func (f Form) Stamp(version int, body []byte) []byte { return append(f.header(version, body), body...) }
+
+// reads says which versions are read.
+func (f Form) reads(version int) bool {
+	return version == f.Version || f.Oldest > 0 && version >= f.Oldest && version < f.Version
 }
 
 // Seal returns the contents of a file that holds v as JSON. The error is that of its encoding, or its size.
@@ -41,38 +50,40 @@ func (f Form) Seal(v any) ([]byte, error) {
 		return nil, err
 	}
 	body = append(body, '\n')
-	data := append(f.header(body), body...)
+	data := f.Stamp(f.Version, body)
 	if len(data) > f.MaxBytes {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), f.MaxBytes)
 	}
 	return data, nil
 }
 
-// Open fills v from the contents of a file. The error says what is wrong with them; v is undefined then.
-func (f Form) Open(data []byte, v any) error {
+// Open fills v from the contents of a file and returns their version. The error says what is wrong with them;
+// v is undefined then.
+func (f Form) Open(data []byte, v any) (version int, err error) {
 	if len(data) > f.MaxBytes {
-		return fmt.Errorf("larger than %d bytes", f.MaxBytes)
+		return 0, fmt.Errorf("larger than %d bytes", f.MaxBytes)
 	}
 	first, body, _ := bytes.Cut(data, []byte("\n"))
 	words := bytes.Fields(first)
 	if len(words) != 3 || string(words[0]) != f.Magic {
-		return fmt.Errorf("not a %s file", f.Magic)
+		return 0, fmt.Errorf("not a %s file", f.Magic)
 	}
-	if string(words[1]) != fmt.Sprint(f.Version) {
-		return fmt.Errorf("version %.20q, this program reads %d", words[1], f.Version)
+	version, err = strconv.Atoi(string(words[1]))
+	if err != nil || !f.reads(version) {
+		return 0, fmt.Errorf("version %.20q, this program reads %d to %d", words[1], max(f.Oldest, 1), f.Version)
 	}
-	if want := f.header(body); !bytes.Equal(append(bytes.Clone(first), '\n'), want) {
-		return errors.New("checksum does not match: it was changed or cut")
+	if want := f.header(version, body); !bytes.Equal(append(bytes.Clone(first), '\n'), want) {
+		return 0, errors.New("checksum does not match: it was changed or cut")
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return fmt.Errorf("contents: %w", err)
+		return 0, fmt.Errorf("contents: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("contents: more than one value")
+		return 0, errors.New("contents: more than one value")
 	}
-	return nil
+	return version, nil
 }
 
 // Read returns the contents of the file at path, of at most a byte more than a file may have. The error

@@ -33,7 +33,7 @@ func sealed(t testing.TB) []byte {
 
 func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 	data := sealed(t)
-	with := func(body string) []byte { return append(form.header([]byte(body)), body...) }
+	with := func(body string) []byte { return form.Stamp(form.Version, []byte(body)) }
 	for _, tc := range []struct {
 		name string
 		data []byte
@@ -52,13 +52,19 @@ func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 		{"wrong type", with(`{"name":1}`), "contents"},
 	} {
 		var c contents
-		if err := form.Open(tc.data, &c); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := form.Open(tc.data, &c); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}
 	var c contents
-	if err := form.Open(data, &c); err != nil || c != good {
+	if _, err := form.Open(data, &c); err != nil || c != good {
 		t.Errorf("a good one: %+v, %v", c, err)
+	}
+	older := Form{Magic: form.Magic, Version: 4, Oldest: 2, MaxBytes: form.MaxBytes}
+	for version, ok := range map[int]bool{1: false, 2: true, 3: true, 4: true, 5: false} {
+		if got, err := older.Open(older.Stamp(version, []byte("{}")), &c); (err == nil) != ok || ok && got != version {
+			t.Errorf("version %d: %d, %v", version, got, err)
+		}
 	}
 	if _, err := form.Seal(strings.Repeat("x", 300)); err == nil {
 		t.Error("more than a file may have is sealed")
@@ -119,10 +125,10 @@ func FuzzOpen(f *testing.F) {
 	f.Add(sealed(f))
 	f.Add([]byte(`{"name":"x"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, d := range [][]byte{data, append(form.header(data), data...)} {
+		for _, d := range [][]byte{data, form.Stamp(form.Version, data)} {
 			frugal.Parse(t, len(d), func() {
 				var c contents
-				if form.Open(d, &c) != nil {
+				if _, err := form.Open(d, &c); err != nil {
 					return
 				}
 				again, err := form.Seal(c)
@@ -130,7 +136,7 @@ func FuzzOpen(f *testing.F) {
 					return // the escapes take more than a file has
 				}
 				var d contents
-				if err := form.Open(again, &d); err != nil || d != c {
+				if _, err := form.Open(again, &d); err != nil || d != c {
 					t.Errorf("%+v does not survive: %+v, %v", c, d, err)
 				}
 			})

@@ -9,17 +9,13 @@
 package state
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
-	"strconv"
 	"time"
+
+	"clockarbiter/supervisor/sealed"
 )
 
 // Version is that of the format that is written. Version 1, which had the rate alone, is read too. A file of any
@@ -31,9 +27,10 @@ const (
 	MaxBytes = 256 << 10
 	// MaxFreqPPB is the largest believable frequency: no crystal is off by 500 ppm.
 	MaxFreqPPB = 500_000
-	// magic begins the first line.
-	magic = "clockarbiter-state"
 )
+
+// form is that of the file.
+var form = sealed.Form{Magic: "clockarbiter-state", Version: Version, Oldest: 1, MaxBytes: MaxBytes}
 
 // State is what is kept.
 type State struct {
@@ -113,45 +110,19 @@ func Encode(s State) ([]byte, error) {
 		crystal.Learnt = crystal.Learnt.UTC()
 		s.Crystal = &crystal
 	}
-	body, err := json.Marshal(s)
+	data, err := form.Seal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
 	}
-	body = append(body, '\n')
-	return append(header(Version, body), body...), nil
-}
-
-// header is the first line: what it is, its version, the checksum of what follows.
-func header(version int, body []byte) []byte {
-	sum := sha256.Sum256(body)
-	return fmt.Appendf(nil, "%s %d %s\n", magic, version, hex.EncodeToString(sum[:]))
+	return data, nil
 }
 
 // Decode reads the contents of a file. The error says what is wrong with it.
 func Decode(data []byte) (State, error) {
 	var s State
-	if len(data) > MaxBytes {
-		return s, fmt.Errorf("larger than %d bytes", MaxBytes)
-	}
-	first, body, _ := bytes.Cut(data, []byte("\n"))
-	words := bytes.Fields(first)
-	if len(words) != 3 || string(words[0]) != magic {
-		return s, errors.New("not a state file")
-	}
-	version, err := strconv.Atoi(string(words[1]))
-	if err != nil || version < 1 || version > Version {
-		return s, fmt.Errorf("version %.20q, this program reads 1 to %d", words[1], Version)
-	}
-	if want := header(version, body); !bytes.Equal(append(first, '\n'), want) {
-		return s, errors.New("checksum does not match: it was changed or cut")
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		return State{}, fmt.Errorf("contents: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return State{}, errors.New("contents: more than one value")
+	version, err := form.Open(data, &s)
+	if err != nil {
+		return State{}, err
 	}
 	if err := s.check(); err != nil {
 		return State{}, err

@@ -29,8 +29,8 @@ func encoded(t testing.TB, s State) []byte {
 	return data
 }
 
-// sealed gives any contents a right first line.
-func sealed(body string) []byte { return append(header(Version, []byte(body)), body...) }
+// stamped gives any contents a right first line.
+func stamped(body string) []byte { return form.Stamp(Version, []byte(body)) }
 
 func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 	good := encoded(t, saved)
@@ -40,22 +40,22 @@ func TestNonsenseIsRefusedAndSaysWhy(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"empty", nil, "not a state file"},
-		{"another file", []byte("[clock]\n"), "not a state file"},
+		{"empty", nil, "not a clockarbiter-state file"},
+		{"another file", []byte("[clock]\n"), "not a clockarbiter-state file"},
 		{"a newer version", bytes.Replace(good, []byte(" 2 "), []byte(" 3 "), 1), `version "3"`},
 		{"no version", bytes.Replace(good, []byte(" 2 "), []byte(" x "), 1), `version "x"`},
 		{"a changed figure", changed, "checksum"},
 		{"cut", good[:len(good)-5], "checksum"},
 		{"more at the end", append(bytes.Clone(good), 'x'), "checksum"},
 		{"too large", make([]byte, MaxBytes+1), "larger"},
-		{"no contents", sealed(""), "contents"},
-		{"unknown field", sealed(`{"saved":"2026-11-22T12:00:00Z","freq":1}`), "unknown field"},
-		{"two values", sealed(string(good[bytes.IndexByte(good, '\n')+1:]) + "{}"), "more than one"},
-		{"wrong type", sealed(`{"freq_ppb":"1"}`), "contents"},
-		{"beyond any crystal", sealed(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":6e5,"sd_ppb":1}`), "frequency"},
-		{"certain", sealed(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":0}`), "standard deviation"},
-		{"of 1970", sealed(`{"saved":"1970-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":1}`), "1970"},
-		{"an endless boot", sealed(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":1,"boot":"` + strings.Repeat("x", 65) + `"}`), "boot"},
+		{"no contents", stamped(""), "contents"},
+		{"unknown field", stamped(`{"saved":"2026-11-22T12:00:00Z","freq":1}`), "unknown field"},
+		{"two values", stamped(string(good[bytes.IndexByte(good, '\n')+1:]) + "{}"), "more than one"},
+		{"wrong type", stamped(`{"freq_ppb":"1"}`), "contents"},
+		{"beyond any crystal", stamped(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":6e5,"sd_ppb":1}`), "frequency"},
+		{"certain", stamped(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":0}`), "standard deviation"},
+		{"of 1970", stamped(`{"saved":"1970-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":1}`), "1970"},
+		{"an endless boot", stamped(`{"saved":"2026-11-22T12:00:00Z","freq_ppb":1,"sd_ppb":1,"boot":"` + strings.Repeat("x", 65) + `"}`), "boot"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if s, err := Decode(tc.data); err == nil || !strings.Contains(err.Error(), tc.want) || !cmp.Equal(s, State{}) && tc.want == "contents" {
@@ -139,13 +139,13 @@ func TestACrystalIsKeptAndOneThatNoneCanBeIsRefused(t *testing.T) {
 
 func TestTheEarlierVersionIsReadAndHasNoBiases(t *testing.T) {
 	const body = `{"saved":"2026-11-22T12:00:00Z","boot":"boot","freq_ppb":-12345.5,"sd_ppb":80}` + "\n"
-	got, err := Decode(append(header(1, []byte(body)), body...))
+	got, err := Decode(form.Stamp(1, []byte(body)))
 	if diff := cmp.Diff(saved, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	with := encoded(t, withBiases(1))
 	with = with[bytes.IndexByte(with, '\n')+1:]
-	if _, err := Decode(append(header(1, with), with...)); err == nil {
+	if _, err := Decode(form.Stamp(1, with)); err == nil {
 		t.Error("version 1 with biases is read")
 	}
 }
@@ -229,12 +229,12 @@ func TestBootIsTheSameTwice(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, saved))
-	f.Add(sealed("{}"))
+	f.Add(stamped("{}"))
 	f.Add(encoded(f, withBiases(MaxBiases)))
-	f.Add(sealed(`{"freq_ppb":1e999}`))
+	f.Add(stamped(`{"freq_ppb":1e999}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		frugal.Parse(t, len(data), func() {
-			for _, d := range [][]byte{data, sealed(string(data))} {
+			for _, d := range [][]byte{data, stamped(string(data))} {
 				s, err := Decode(d)
 				if err != nil {
 					continue
