@@ -101,7 +101,7 @@ func (a *Arbiter) meet(r *round, teacher *view) {
 	var moves, variance float64
 	if a.model.known && a.lineage != teacher.ID {
 		moves = float64(subtract(a.model.offsetAt(r.in.Now), teacher.est.Offset))
-		variance = a.model.pp
+		variance = a.model.pp + float64(teacher.est.OffsetSD)*float64(teacher.est.OffsetSD)
 		a.carry(r, teacher.est.Offset)
 	}
 	a.lineage = teacher.ID

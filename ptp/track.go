@@ -72,7 +72,8 @@ func (t *phcTrack) deviation(r PHCReading) time.Duration {
 	return off
 }
 
-// local returns the instant on L at which the PHC showed ns, and the half-width of the readings about it.
+// local returns the instant on L at which the PHC showed ns, with a half-width: that of the readings about it, and
+// what a change of the PHC's rate between them makes of it.
 func (t *phcTrack) local(ns int64) (at timescale.Instant, window time.Duration, err error) {
 	i := slices.IndexFunc(t.readings, func(r PHCReading) bool { return r.Time >= ns })
 	if i < 1 || !t.rated {
@@ -81,5 +82,15 @@ func (t *phcTrack) local(ns int64) (at timescale.Instant, window time.Duration, 
 	a, b := t.readings[i-1], t.readings[i]
 	share := float64(ns-a.Time) / float64(b.Time-a.Time)
 	at = a.At.Add(time.Duration(math.Round(share * float64(b.At.Sub(a.At)))))
-	return at, max(a.Window, b.Window), nil
+	window = max(a.Window, b.Window)
+	for _, o := range slices.Backward(t.readings[:i-1]) {
+		if a.At.Sub(o.At) >= rateBase && b.At.After(a.At) {
+			window += time.Duration(math.Abs(slope(a, b)-slope(o, a)) * float64(at.Sub(a.At)))
+			break
+		}
+	}
+	return at, window, nil
 }
+
+// slope is the rate of the PHC against L between two readings.
+func slope(a, b PHCReading) float64 { return float64(b.offset()-a.offset()) / float64(b.At.Sub(a.At)) }
