@@ -208,14 +208,15 @@ func (p Peer) versions(t testing.TB, g *vm.Guest) string {
 	return strings.Join(list, ", ")
 }
 
-// version is the first word of a line that begins with a digit.
+// version is the first word of a line that begins with a digit, else its last word.
 func version(line string) string {
+	last := ""
 	for _, w := range strings.Fields(line) {
-		if w[0] >= '0' && w[0] <= '9' {
-			return w
+		if last = w; w[0] >= '0' && w[0] <= '9' {
+			break
 		}
 	}
-	return line
+	return last
 }
 
 // usage is what the units have used since they were started.

@@ -115,6 +115,9 @@ type Ratio struct {
 // Holds reports whether the figure is within its limit. One that was not measured is not.
 func (r Ratio) Holds() bool { return r.Got <= r.Max }
 
+// ColdStart is what the ratio of the cold starts is called.
+const ColdStart = "cold start to 1 us, beside timemaster"
+
 // Ratios are what was asked for.
 func (rs *Results) Ratios() []Ratio {
 	list := rs.QuickRatios()
@@ -131,7 +134,7 @@ func (rs *Results) QuickRatios() []Ratio {
 	return []Ratio{
 		{"locked, RMS, beside ptp4l and phc2sys", us.RMS / rs.figures(PHC2Sys, Death).RMS, 0.7, "x"},
 		{"locked, RMS, beside chronyd with the PHC", us.RMS / rs.figures(Chronyd, Death).RMS, 0.9, "x"},
-		{"cold start to 1 us, beside timemaster", rs.Start(Clockarbiter) / rs.Start(Timemaster), 1.0 / 3, "x"},
+		{ColdStart, rs.Start(Clockarbiter) / rs.Start(Timemaster), 1.0 / 3, "x"},
 		{"grandmaster dies, largest error, beside timemaster", us.After / rs.figures(Timemaster, Death).After, 0.5, "x"},
 	}
 }
@@ -241,33 +244,48 @@ func (rs *Results) Report(w io.Writer) error {
 	return nil
 }
 
-// lacks lists the runs that are missing, and those that were shorter than their scenario.
+// lacks lists the runs that are missing, and those that were shorter than their scenario, together where the
+// same is true of several peers.
 func (rs *Results) lacks() []string {
-	var list []string
+	var what []string
+	peers := map[string][]string{}
 	check := func(peer string, s Scenario) {
-		r, ok := rs.run(peer, s.Name)
-		if !ok {
-			list = append(list, fmt.Sprintf("%s, %s: not run", peer, s.Name))
-			return
-		}
-		locked, after := r.Fault-r.Locked, r.Trace[len(r.Trace)-1].At-r.Fault
-		if s.Fault == nil {
-			after = s.After
-		}
-		if locked < s.Locked*9/10 || after < s.After*9/10 {
-			list = append(list, fmt.Sprintf("%s, %s: %v locked and %v after, instead of %v and %v", peer, s.Name,
-				locked.Round(time.Second), after.Round(time.Second), s.Locked, s.After))
+		if l := rs.lack(peer, s); l != "" {
+			if len(peers[l]) == 0 {
+				what = append(what, l)
+			}
+			peers[l] = append(peers[l], peer)
 		}
 	}
-	for _, p := range Peers() {
-		for _, s := range Scenarios() {
+	for _, s := range Scenarios() {
+		for _, p := range Peers() {
 			check(p.Name, s)
 		}
 	}
 	for _, p := range Variants() {
 		check(p.Name, SteadyScenario())
 	}
-	return list
+	for i, l := range what {
+		what[i] = l + " (" + strings.Join(peers[l], "; ") + ")"
+	}
+	return what
+}
+
+// lack is what a run lacks of its scenario, empty for nothing. A second more or less is nothing.
+func (rs *Results) lack(peer string, s Scenario) string {
+	r, ok := rs.run(peer, s.Name)
+	if !ok {
+		return s.Name + ": not run"
+	}
+	locked, after := r.Fault-r.Locked, r.Trace[len(r.Trace)-1].At-r.Fault
+	if s.Fault == nil {
+		after = s.After
+	}
+	if locked >= s.Locked*9/10 && after >= s.After*9/10 {
+		return ""
+	}
+	const about = 5 * time.Second
+	return fmt.Sprintf("%s: %v locked and %v after, instead of %v and %v", s.Name, locked.Round(about), after.Round(about), s.Locked, s.After)
 }
 
 func (rs *Results) table() string {
@@ -292,7 +310,10 @@ func (rs *Results) ratioTable() string {
 	b.WriteString("| clockarbiter | got | at most | |\n| --- | --- | --- | --- |\n")
 	for _, r := range rs.Ratios() {
 		verdict := "holds"
-		if !r.Holds() {
+		switch {
+		case math.IsNaN(r.Got):
+			verdict = "not measured"
+		case !r.Holds():
 			verdict = "does not hold"
 		}
 		fmt.Fprintf(&b, "| %s | %.2f %s | %.2f %s | %s |\n", r.What, r.Got, r.Unit, r.Max, r.Unit, verdict)
