@@ -29,6 +29,8 @@ type Arbiter struct {
 	// teacherSpread is one standard deviation of what its measurements are unsure by, at most: more than its estimate's own
 	// while it is new.
 	teacherSpread time.Duration
+	// teacherGreen is set while it is new.
+	teacherGreen bool
 	// lineage is the source against which the usual differences of the others were learnt.
 	lineage sources.ID
 	// doubt is set while the others move against the teacher.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"clockarbiter/clock/timescale"
 	"clockarbiter/sources"
 )
 
@@ -18,6 +19,9 @@ const (
 	lost = 8
 	// seasoned is the number of samples from which an estimate says what the oscillator's wander is.
 	seasoned = 64
+	// green is the number of samples up to which an estimate may still move by more than it knows: nothing is
+	// compared with it, and nobody testifies against it.
+	green = 16
 )
 
 // target is what the clock follows: the estimate of the chosen source, or, where others are nearly as
@@ -31,7 +35,7 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 		est.Bound = max(v.bound, a.suspected)
 		return est
 	}
-	a.teacher, a.teacherSpread = "", 0
+	a.teacher, a.teacherSpread, a.teacherGreen = "", 0, false
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
 		est := a.unbiased(v, r.in.Now)
 		a.carry(r, est.Offset)
@@ -91,6 +95,7 @@ func (a *Arbiter) teach(r *round, v *view) {
 		a.meet(r, v)
 	}
 	a.teacher, a.teacherBound = v.ID, v.bound
+	a.teacherGreen = v.est.Samples < green
 	a.teacherSpread = (v.est.Terms.Reading + v.est.Terms.Spread + v.est.Terms.Growth) / sources.Confidence
 	a.model.adopt(v.est, v.est.Samples >= seasoned)
 }
@@ -109,6 +114,9 @@ func (a *Arbiter) meet(r *round, teacher *view) {
 	for i := range r.views {
 		c := &r.views[i].rec.compared
 		c.fast = average{}
+		if moves != 0 && teacher.est.Samples < green {
+			c.slow, c.learnt = average{}, sources.None[timescale.Instant]()
+		}
 		if c.slow.weight > 0 {
 			c.slow.mean += moves
 			c.slow.weight = 1 / (1/c.slow.weight + variance)

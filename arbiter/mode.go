@@ -61,7 +61,7 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 	if r.chosen != nil {
 		why = a.pursue(r, d)
 	} else {
-		a.teacher, a.teacherSpread = "", 0
+		a.teacher, a.teacherSpread, a.teacherGreen = "", 0, false
 		why = detail(a.holdOver(r, d), why)
 	}
 	if a.mode != before {

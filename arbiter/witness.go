@@ -69,6 +69,9 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	if c.speaks() && c.fast.weight > 0 && s.Delay.Present() {
 		c.learnScale(v.difference-c.fast.mean, expected)
 	}
+	if a.teacherGreen && a.teacher != v.ID {
+		return
+	}
 	c.count++
 	near := c.near(v.difference, math.Sqrt(expected))
 	c.fast.add(s.At, near, expected, recent)
@@ -177,7 +180,7 @@ func (a *Arbiter) testify(r *round) {
 // hearReference asks the others about the source that teaches the reckoning.
 func (a *Arbiter) hearReference(r *round) {
 	ref := r.find(sources.Some(a.teacher))
-	if ref == nil || !ref.votes() || ref.rec.moved != nil {
+	if ref == nil || !ref.votes() || ref.rec.moved != nil || a.teacherGreen {
 		return
 	}
 	o := a.ask(r, ref, nil)
