@@ -35,7 +35,7 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 		est.Bound = max(v.bound, a.suspected)
 		return est
 	}
-	a.teacher, a.teacherSpread, a.teacherGreen = "", 0, false
+	a.unteach()
 	if !a.model.known || !a.model.taught && float64(v.est.OffsetSD) < fresherSD*a.model.sd() {
 		est := a.unbiased(v, r.in.Now)
 		a.carry(r, est.Offset)
@@ -99,6 +99,9 @@ func (a *Arbiter) teach(r *round, v *view) {
 	a.teacherSpread = (v.est.Terms.Reading + v.est.Terms.Spread + v.est.Terms.Growth) / sources.Confidence
 	a.model.adopt(v.est, v.est.Samples >= seasoned)
 }
+
+// unteach leaves the reckoning without a teacher.
+func (a *Arbiter) unteach() { a.teacher, a.teacherSpread, a.teacherGreen = "", 0, false }
 
 // meet carries what is known of the sources over to another teacher. Where the usual differences were
 // learnt from it before, they hold again, and show whether it came back as it was. Otherwise they

@@ -61,7 +61,7 @@ func (a *Arbiter) steer(r *round, d *Decision) {
 	if r.chosen != nil {
 		why = a.pursue(r, d)
 	} else {
-		a.teacher, a.teacherSpread, a.teacherGreen = "", 0, false
+		a.unteach()
 		why = detail(a.holdOver(r, d), why)
 	}
 	if a.mode != before {

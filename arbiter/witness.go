@@ -264,13 +264,18 @@ func (a *Arbiter) hearJumps(r *round) {
 		if !v.has || !rec.believed || rec.track == 0 || rec.track == v.est.Track || rec.moved != nil || v.state != 0 {
 			continue
 		}
-		by := subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now))
+		by := a.away(v, r.in.Now)
 		sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
 		moved := float64(magnitude(by)) > convictSD*sd+float64(movedFloor)
 		if moved && !a.otherRate(v, by) && a.contradicted(r, v) && !v.Options.Trust {
 			a.displace(r, v, by, false)
 		}
 	}
+}
+
+// away is how far a source, less its bias, is from the reckoning.
+func (a *Arbiter) away(v *view, now timescale.Instant) time.Duration {
+	return subtract(subtract(v.est.Offset, a.model.offsetAt(now)), a.bias(v, now))
 }
 
 // otherRate reports whether the source did not jump but runs at another rate, from a few seconds ago on.
@@ -347,7 +352,7 @@ func (a *Arbiter) holdDisplaced(r *round) {
 		if own, ok := v.ownJump(r.in.Now); ok && m.since != r.in.Now {
 			m.left = subtract(m.left, -own)
 		}
-		now := subtract(subtract(subtract(v.est.Offset, a.model.offsetAt(r.in.Now)), a.bias(v, r.in.Now)), m.carried)
+		now := subtract(a.away(v, r.in.Now), m.carried)
 		held := age(r.in.Now, m.since)
 		if back := a.isBack(v, m, now); back || held > a.cfg.Quarantine || !a.follow.has {
 			a.release(r, v, back)

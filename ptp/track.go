@@ -52,7 +52,7 @@ func (t *phcTrack) observe(r PHCReading) (stepped time.Duration) {
 	t.readings = append(t.readings, r)
 	t.readings = slices.Delete(t.readings, 0, max(0, len(t.readings)-trackMemory))
 	if dt := r.At.Sub(t.base.At); dt >= rateBase {
-		t.rate, t.rated = float64(r.offset()-t.base.offset())/float64(dt), true
+		t.rate, t.rated = slope(t.base, r), true
 		t.base = r
 	}
 	return stepped
