@@ -60,11 +60,14 @@ const (
 	named = 3 * time.Second
 )
 
+// ordinaryPPB is by how much the host's oscillator is slow.
+const ordinaryPPB = 25_000
+
 // ordinary is the world of most tests: a host that is 10 ms and 25 ppm slow, grandmaster A and three NTP servers.
-var ordinary = vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true}
+var ordinary = vm.WorldOptions{TruthPPB: ordinaryPPB, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true}
 
 // both is the same with grandmaster B.
-var both = vm.WorldOptions{TruthPPB: 25_000, Behind: 10 * time.Millisecond, NTPServers: 3}
+var both = vm.WorldOptions{TruthPPB: ordinaryPPB, Behind: 10 * time.Millisecond, NTPServers: 3}
 
 // locked is a host in the world of these options, locked to this source.
 func locked(t *testing.T, o vm.WorldOptions, toml, source string) (*vm.Guest, vm.World, vm.Host) {

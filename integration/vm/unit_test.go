@@ -82,7 +82,6 @@ true`
 func TestUnit(t *testing.T) {
 	t.Parallel()
 	g, w, h := locked(t, ordinary, threeNTP, "ntp")
-	freq := g.Kernel(t)["frequency"]
 	w.StartTrace(t, 250*time.Millisecond)
 
 	t.Run("analyze", func(t *testing.T) {
@@ -161,7 +160,9 @@ func TestUnit(t *testing.T) {
 	if n := trace.Steps(); n != 0 {
 		t.Errorf("%d steps", n)
 	}
-	if now := g.Kernel(t)["frequency"]; math.Abs(float64(now-freq))*1000/65536 > 300 {
-		t.Errorf("frequency %d, was %d", now, freq)
+	// What is read is what the oscillator needs and what is left to slew, of which the last fault may have left a microsecond.
+	g.Sleep(t, 20*time.Second)
+	if ppb := float64(g.Kernel(t)["frequency"]) * 1000 / 65536; math.Abs(ppb-ordinaryPPB) > 500 {
+		t.Errorf("frequency %.0f ppb, the truth %d ppb", ppb, ordinaryPPB)
 	}
 }
