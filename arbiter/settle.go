@@ -14,7 +14,7 @@ const (
 	forgetLosses = 10 * time.Minute
 	// vouchedSamples settle a new source whose whole error interval is within those of two settled and
 	// independent ones: by following it the clock cannot leave where they would keep it. Two samples
-	// tell its rate.
+	// tell its rate. At the start nobody has settled, and as many samples of each make a voucher.
 	vouchedSamples, vouchers = 2, 2
 	// maxPenalty limits how often the settling of a flapping source is quadrupled.
 	maxPenalty = 3
@@ -24,6 +24,7 @@ const (
 // that jumped against L needs new samples before it may be followed; while it settles it votes.
 func (a *Arbiter) settle(r *round) {
 	event, agreeing := a.localEvent(r), a.agreeing(r.vote)
+	_, started := a.follow.first.Get()
 	for i := range r.views {
 		v := &r.views[i]
 		if v.duplicate {
@@ -34,7 +35,7 @@ func (a *Arbiter) settle(r *round) {
 			continue
 		}
 		need, have := a.needed(v.rec, r.in.Now), v.est.Samples-v.rec.base
-		v.rec.vouched = have < need && (v.rec.vouched || !v.rec.believed && r.vouched(v))
+		v.rec.vouched = have < need && (v.rec.vouched || !v.rec.believed && r.vouched(v, !started))
 		if v.rec.vouched {
 			need = min(need, vouchedSamples)
 		}
@@ -70,15 +71,16 @@ func (s *sentence) say(v *view, agreeing string) string {
 	return s.text
 }
 
-// vouched reports whether settled sources, independent of v and of each other, stand behind all of its
-// error interval.
-func (r *round) vouched(v *view) bool {
+// vouched reports whether sources that are independent of v and of each other stand behind all of its error
+// interval: settled ones, and at the start those that are as new as it.
+func (r *round) vouched(v *view, start bool) bool {
 	groups := []string{v.independence()}
 	for i := range r.views {
 		o := &r.views[i]
-		settled := o.has && o.rec.believed && !o.Options.NoSelect && (o.state == 0 || o.state == Selectable)
+		known := o.rec.believed || start && o.est.Samples-o.rec.base >= vouchedSamples
+		stands := o.has && known && !o.Options.NoSelect && (o.state == 0 || o.state == Selectable || start && o.state == Settling)
 		within := subtract(o.offset, o.bound) <= subtract(v.offset, v.bound) && subtract(o.offset, -o.bound) >= subtract(v.offset, -v.bound)
-		if settled && within && !slices.Contains(groups, o.independence()) {
+		if stands && within && !slices.Contains(groups, o.independence()) {
 			groups = append(groups, o.independence())
 		}
 	}
