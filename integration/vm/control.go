@@ -73,8 +73,9 @@ func (c Control) write(t testing.TB, name string, content []byte) {
 // inChroot mounts what Ansible needs of a system, in a mount namespace that ends with it.
 const inChroot = `mount --make-rprivate / && mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && cd / && exec chroot "$1" /bin/sh -c "$2"`
 
-// Play runs the role with these variables and returns what Ansible said, and its error.
-func (c Control) Play(t testing.TB, vars map[string]any) (output string, err error) {
+// Play runs the role with these variables and further options of ansible-playbook, and returns what Ansible
+// said, and its error.
+func (c Control) Play(t testing.TB, vars map[string]any, options ...string) (output string, err error) {
 	t.Helper()
 	vars["clockarbiter_binary"] = c.inside() + "/clockarbiter"
 	content, err := json.Marshal(vars)
@@ -83,7 +84,7 @@ func (c Control) Play(t testing.TB, vars map[string]any) (output string, err err
 	}
 	c.write(t, "vars.json", content)
 	command := fmt.Sprintf("cd %[1]s/deploy/ansible && exec env HOME=%[1]s LC_ALL=C.UTF-8 ANSIBLE_NOCOLOR=1 ANSIBLE_PIPELINING=1 ANSIBLE_HOST_KEY_CHECKING=0 ANSIBLE_TIMEOUT=60 "+
-		"ansible-playbook -i %[1]s/inventory -e @%[1]s/vars.json site.yml", c.inside())
+		"ansible-playbook -i %[1]s/inventory -e @%[1]s/vars.json %[2]s site.yml", c.inside(), strings.Join(options, " "))
 	out, err := exec.Command("unshare", "-m", "sh", "-ec", inChroot, "sh", c.root, command).CombinedOutput()
 	return string(out), err
 }
