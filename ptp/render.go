@@ -59,6 +59,9 @@ const (
 	// faultResetLog2: a port that went FAULTY tries again after 2^2 s, not after the default
 	// 2^4 s; the arbiter waits for it meanwhile.
 	faultResetLog2 = 2
+	// firstDelayReqLog2: the first Delay_Req leaves within half a second instead of two; its response brings
+	// the interval that the master wants. A unicast response brings none, and there the default stays.
+	firstDelayReqLog2 = -2
 	// unixPathMax is what sun_path holds, less its terminator (unix(7)).
 	unixPathMax = 107
 )
@@ -118,6 +121,9 @@ func (c Config) global() []setting {
 	if !c.Version.Before(inclusiveNames) {
 		// Without this, a 4.x ptp4l that is not root dies on the default path below /var/run.
 		s = append(s, setting{"uds_ro_address", filepath.Join(c.Dir, engineSocketRO)})
+	}
+	if c.DelayMechanism == "E2E" && len(c.Unicast) == 0 && c.Options["hybrid_e2e"] != "1" {
+		s = append(s, setting{"logMinDelayReqInterval", fmt.Sprint(firstDelayReqLog2)})
 	}
 	if c.Mode == Hardware {
 		return append(s, setting{"step_threshold", fmt.Sprint(stepThreshold.Seconds())})
