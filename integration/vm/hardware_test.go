@@ -63,6 +63,9 @@ const (
 // ordinaryPPB is by how much the host's oscillator is slow.
 const ordinaryPPB = 25_000
 
+// calibrationPPB is by how much more or less the guest's kernel may take its oscillator for: about one ppm was seen.
+const calibrationPPB = 4000
+
 // ordinary is the world of most tests: a host that is 10 ms and 25 ppm slow, grandmaster A and three NTP servers.
 var ordinary = vm.WorldOptions{TruthPPB: ordinaryPPB, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true}
 

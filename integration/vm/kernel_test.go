@@ -87,7 +87,7 @@ func TestKernelClock(t *testing.T) {
 		k := g.Kernel(t)
 		st := h.Await(t, "locked", time.Second, vm.Locked)
 		ppb := float64(k["frequency"]) * 1000 / 65536
-		if math.Abs(ppb-st.Clock.FreqPPB) > 200 || math.Abs(ppb-ordinaryPPB) > 4000 || k["tick"] != 10000 {
+		if math.Abs(ppb-st.Clock.FreqPPB) > 200 || math.Abs(ppb-ordinaryPPB) > calibrationPPB || k["tick"] != 10000 {
 			t.Errorf("frequency: kernel %.1f ppb (tick %d), status %.1f ppb, the truth %d ppb", ppb, k["tick"], st.Clock.FreqPPB, ordinaryPPB)
 		}
 		if n := tai(t, g); n != 37 || st.Clock.TAIOffset != 37 {

@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -99,7 +100,8 @@ func (f *finder) call(r record) Call {
 	}
 	// Its number may be another's by now. A thread may have a name of its own.
 	if id, err := rivals.Identify(f.proc, r.process); err == nil && (id.Name == r.name || c.Command != "" && strings.HasPrefix(id.Command, c.Command)) {
-		c.Command, c.Exe, c.Unit, c.Container = id.Command, id.Exe, id.Unit, id.Container
+		c.Command = cmp.Or(id.Command, c.Command) // one that is ending has none any more
+		c.Exe, c.Unit, c.Container = id.Exe, id.Unit, id.Container
 		return c
 	}
 	where := f.path(r.cgroup)

@@ -219,6 +219,8 @@ func TestACallerIsFoundAliveOrGone(t *testing.T) {
 		"300/status":  {Data: []byte("Name:\tdate\nPPid:\t1\nNSpid:\t300\nCapEff:\t0000000000000000\n")},
 		"300/cmdline": {Data: []byte("date\x00-s\x00" + strings.Repeat("long ", 30) + "\x00")},
 		"300/cgroup":  {Data: []byte("0::/system.slice/ntpdate.service\n")},
+		"301/status":  {Data: []byte("Name:\tdate\nState:\tZ (zombie)\nPPid:\t1\nNSpid:\t301\nCapEff:\t0000000000000000\n")},
+		"301/cmdline": {},
 	}
 	f := finder{proc: proc, cgroups: root, known: map[uint64]string{}, inode: func(path string) (uint64, error) {
 		return inodes["/"+strings.TrimPrefix(strings.TrimPrefix(path, root), "/")], nil
@@ -245,6 +247,9 @@ func TestACallerIsFoundAliveOrGone(t *testing.T) {
 	}
 	if got := f.call(record{hook: hookSetTime, process: 300, name: "date", args: []string{"date", "-s"}}).Command; len(got) < 150 {
 		t.Errorf("the command of a living process is cut: %q", got)
+	}
+	if got := f.call(record{hook: hookSetTime, process: 301, name: "date", args: []string{"date", "-s"}}).Command; got != "date -s" {
+		t.Errorf("the command of a zombie: %q", got)
 	}
 }
 
