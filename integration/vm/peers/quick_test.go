@@ -9,7 +9,7 @@ import (
 )
 
 // onceStarted is what one start is held to beside one of timemaster's. The third that was asked for is not reached:
-// docs/benchmark-peers.md has 0.36 in the median of four, and one start depends on when the first Announce comes,
+// docs/benchmark-peers.md has 0.34 in the median of five, and one start depends on when the first Announce comes,
 // within two seconds.
 const onceStarted = 0.5
 
