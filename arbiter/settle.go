@@ -24,7 +24,7 @@ const (
 // that jumped against L needs new samples before it may be followed; while it settles it votes.
 func (a *Arbiter) settle(r *round) {
 	event, agreeing := a.localEvent(r), a.agreeing(r.vote)
-	_, started := a.follow.first.Get()
+	start := !a.follow.first.Present()
 	for i := range r.views {
 		v := &r.views[i]
 		if v.duplicate {
@@ -35,7 +35,7 @@ func (a *Arbiter) settle(r *round) {
 			continue
 		}
 		need, have := a.needed(v.rec, r.in.Now), v.est.Samples-v.rec.base
-		v.rec.vouched = have < need && (v.rec.vouched || !v.rec.believed && r.vouched(v, !started))
+		v.rec.vouched = have < need && (v.rec.vouched || !v.rec.believed && r.vouched(v, start))
 		if v.rec.vouched {
 			need = min(need, vouchedSamples)
 		}

@@ -86,7 +86,7 @@ func TestKernelClock(t *testing.T) {
 	t.Run("frequency, TAI, errors, status", func(t *testing.T) {
 		k := g.Kernel(t)
 		st := h.Await(t, "locked", time.Second, vm.Locked)
-		ppb := float64(k["frequency"]) * 1000 / 65536
+		ppb := frequencyPPB(k)
 		if math.Abs(ppb-st.Clock.FreqPPB) > 200 || math.Abs(ppb-ordinaryPPB) > calibrationPPB || k["tick"] != 10000 {
 			t.Errorf("frequency: kernel %.1f ppb (tick %d), status %.1f ppb, the truth %d ppb", ppb, k["tick"], st.Clock.FreqPPB, ordinaryPPB)
 		}
@@ -134,6 +134,9 @@ done`)
 		}
 	})
 }
+
+// frequencyPPB is the frequency of a kernel clock that Guest.Kernel read.
+func frequencyPPB(kernel map[string]int) float64 { return float64(kernel["frequency"]) * 1000 / 65536 }
 
 func mode(m string) func(supervisor.Status) bool {
 	return func(st supervisor.Status) bool { return st.Mode == m }

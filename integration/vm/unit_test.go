@@ -162,7 +162,7 @@ func TestUnit(t *testing.T) {
 	}
 	// What is read is what the oscillator needs, as NTP knows it, and what is left to slew.
 	g.Sleep(t, 20*time.Second)
-	if ppb := float64(g.Kernel(t)["frequency"]) * 1000 / 65536; math.Abs(ppb-ordinaryPPB) > calibrationPPB {
+	if ppb := frequencyPPB(g.Kernel(t)); math.Abs(ppb-ordinaryPPB) > calibrationPPB {
 		t.Errorf("frequency %.0f ppb, the truth %d ppb", ppb, ordinaryPPB)
 	}
 }
