@@ -2,6 +2,7 @@ package arbiter
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -98,11 +99,19 @@ func TestStepAllocatesTheSameForEver(t *testing.T) {
 	for _, in := range inputs {
 		a.Step(in)
 	}
-	early := testing.AllocsPerRun(10, func() { a.Step(in) })
+	// The runtime allocates too, now and then: the least of several counts is the step's own.
+	allocations := func() float64 {
+		least := math.Inf(1)
+		for range 10 {
+			least = min(least, testing.AllocsPerRun(10, func() { a.Step(in) }))
+		}
+		return least
+	}
+	early := allocations()
 	for range 2000 {
 		a.Step(in)
 	}
-	late := testing.AllocsPerRun(10, func() { a.Step(in) })
+	late := allocations()
 	if t.Logf("%.0f allocations", early); late > early || early > 20 {
 		t.Errorf("%.0f allocations in a step in which nothing changes, %.0f 2000 steps later; limit 20", early, late)
 	}

@@ -77,8 +77,9 @@ func (r *round) vouched(v *view, start bool) bool {
 	groups := []string{v.independence()}
 	for i := range r.views {
 		o := &r.views[i]
-		known := o.rec.believed || start && o.est.Samples-o.rec.base >= vouchedSamples
-		stands := o.has && known && !o.Options.NoSelect && (o.state == 0 || o.state == Selectable || start && o.state == Settling)
+		settled := o.rec.believed && (o.state == 0 || o.state == Selectable)
+		asNew := start && (o.state == 0 || o.state == Settling) && o.est.Samples-o.rec.base >= vouchedSamples
+		stands := o.has && !o.Options.NoSelect && (settled || asNew)
 		within := subtract(o.offset, o.bound) <= subtract(v.offset, v.bound) && subtract(o.offset, -o.bound) >= subtract(v.offset, -v.bound)
 		if stands && within && !slices.Contains(groups, o.independence()) {
 			groups = append(groups, o.independence())
