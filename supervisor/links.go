@@ -31,7 +31,6 @@ func watchLinks(ctx context.Context, linkC chan<- string, log *slog.Logger) {
 			said = err.Error()
 			log.Warn("changes of network interfaces are not announced, they are looked for", "every_s", reprobeEvery.Seconds(), "error", err)
 		}
-		tell(linkC, "") // something may have been missed
 		select {
 		case <-ctx.Done():
 		case <-time.After(linkRetry):
@@ -53,6 +52,7 @@ func followLinks(ctx context.Context, linkC chan<- string) error {
 	if err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), options); err != nil {
 		return fmt.Errorf("subscribe to network interfaces: %w", err)
 	}
+	tell(linkC, "") // what changed before is not announced
 	defer func() {
 		cancel()
 		for range updates { // the library's reader must not be left waiting for us
