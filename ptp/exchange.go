@@ -117,7 +117,6 @@ type Exchange struct {
 	delayAt     sources.Optional[timescale.Instant]
 	rate        rateEstimator
 	requests    []DelayRequest
-	early       bool // they are from before the first Sync, and as far from it as the first rate is unsure
 	minimum     delayMinimum
 	transit     delayMinimum // peer-to-peer: forward transit alone
 	peerDelay   time.Duration
@@ -146,17 +145,13 @@ func (x *Exchange) Reset() {
 	}
 }
 
-// Delay takes a delay request with its response, and returns what the Syncs measure that waited for it. Those
-// that are answered before the first Sync are good until one after it is. Duplicates and those of another
-// master are dropped; late ones are still good, as they are combined by time and not by order.
+// Delay takes a delay request with its response, and returns what the Syncs measure that waited for it.
+// Duplicates and those of another master are dropped; late ones are still good, as they are combined by
+// time and not by order.
 func (x *Exchange) Delay(d DelayRequest) []Measurement {
-	if x.started && d.Parent != x.parent {
+	if !x.started || d.Parent != x.parent {
 		return nil
 	}
-	if x.early && x.started {
-		x.requests, x.early = x.requests[:0], false
-	}
-	x.early = !x.started
 	if slices.ContainsFunc(x.requests, func(o DelayRequest) bool { return o.T3 == d.T3 }) {
 		return nil
 	}
@@ -177,9 +172,6 @@ func (x *Exchange) Sync(s Sync) []Measurement {
 	}
 	if x.onTrial(s) {
 		return x.provisional(s)
-	}
-	if !x.started {
-		x.requests = slices.DeleteFunc(x.requests, func(q DelayRequest) bool { return q.Parent != s.Parent })
 	}
 	x.started, x.parent, x.last, x.trial, x.outliers = true, s.Parent, s, sources.None[Sync](), 0
 	x.rate.add(s.T1, s.T2)

@@ -168,29 +168,6 @@ func TestNothingIsMeasuredWithoutADelay(t *testing.T) {
 	}
 }
 
-func TestARequestFromBeforeTheFirstSyncIsGoodUntilThereIsALaterOne(t *testing.T) {
-	for _, mode := range []Mode{Software, Hardware} {
-		n, x := newNetwork(50), NewExchange(false, mode)
-		x.Delay(DelayRequest{Parent: masterB, T3: n.local(-3e8), T4: 0})
-		x.Delay(n.request(-2e8))
-		n.requestEvery = 0
-		got, syncs := n.run(x, 0, 8*time.Second), 8
-		if len(got) != syncs {
-			t.Errorf("%v: %d measurements of %d Syncs", mode, len(got), syncs)
-		}
-		for _, m := range got {
-			if e := (m.Offset - n.truth(m.At)).Abs(); e > m.Delay/2+m.Dispersion {
-				t.Errorf("%v: off by %v, promised %v + %v", mode, e, m.Delay/2, m.Dispersion)
-			}
-		}
-		n.jitter = 0
-		x.Delay(n.request(81e8))
-		if x.early || len(x.requests) != 1 {
-			t.Errorf("%v: %d requests, early: %v", mode, len(x.requests), x.early)
-		}
-	}
-}
-
 func TestDelayResponsesThatStopEndTheMeasurements(t *testing.T) {
 	n, x := newNetwork(0), NewExchange(false, Software)
 	n.run(x, 0, 20*time.Second)
