@@ -77,7 +77,8 @@ func (a *Arbiter) members(r *round) []*view {
 }
 
 // alone reports whether the chosen source is followed by itself: nobody passes samples on, or it has no
-// equals and no better one, of this run or of the one before, has taught us its bias.
+// equals and no better one, of this run or of the one before, has taught us its bias, or left a reckoning
+// that is still surer than it.
 func (a *Arbiter) alone(r *round, members []*view) bool {
 	v := r.chosen
 	if v.newest == nil {
@@ -86,7 +87,8 @@ func (a *Arbiter) alone(r *round, members []*view) bool {
 	if a.carried(v, r.in.Now) {
 		return false
 	}
-	return len(members) == 1 && a.bias(v, r.in.Now) == 0
+	surer := a.model.known && a.lineage != v.ID && float64(v.est.OffsetSD) > a.model.sd()
+	return len(members) == 1 && a.bias(v, r.in.Now) == 0 && !surer
 }
 
 // teach makes the chosen source's estimate the reckoning.
