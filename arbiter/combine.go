@@ -29,7 +29,8 @@ const (
 func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	v := r.chosen
 	members := a.members(r)
-	if a.alone(r, members) {
+	outlived := a.outlived(r, members)
+	if !outlived && a.alone(r, members) {
 		a.teach(r, v)
 		est := v.est
 		est.Bound = max(v.bound, a.suspected)
@@ -48,7 +49,9 @@ func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	if !a.model.taught {
 		a.model.wander = max(v.est.WanderPPB, 0)
 	}
-	a.feed(members)
+	if !outlived {
+		a.feed(members)
+	}
 	d.Combined = make([]sources.ID, len(members))
 	for i, m := range members {
 		d.Combined[i] = m.ID
@@ -77,8 +80,7 @@ func (a *Arbiter) members(r *round) []*view {
 }
 
 // alone reports whether the chosen source is followed by itself: nobody passes samples on, or it has no
-// equals and no better one, of this run or of the one before, has taught us its bias, or left a reckoning
-// that is still surer than it.
+// equals and no better one, of this run or of the one before, has taught us its bias.
 func (a *Arbiter) alone(r *round, members []*view) bool {
 	v := r.chosen
 	if v.newest == nil {
@@ -87,8 +89,15 @@ func (a *Arbiter) alone(r *round, members []*view) bool {
 	if a.carried(v, r.in.Now) {
 		return false
 	}
-	surer := a.model.known && a.lineage != v.ID && float64(v.est.OffsetSD) > a.model.sd()
-	return len(members) == 1 && a.bias(v, r.in.Now) == 0 && !surer
+	return len(members) == 1 && a.bias(v, r.in.Now) == 0
+}
+
+// outlived reports whether the chosen source is the last one left, with a bias that is not known, while another has
+// taught the oscillator so well that the reckoning is still surer without it: it goes on by itself.
+func (a *Arbiter) outlived(r *round, members []*view) bool {
+	v := r.chosen
+	return len(members) == 1 && v.newest != nil && a.model.known && a.lineage != "" && a.lineage != v.ID &&
+		a.bias(v, r.in.Now) == 0 && float64(v.est.OffsetSD) > a.model.sd()
 }
 
 // teach makes the chosen source's estimate the reckoning.

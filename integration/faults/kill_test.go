@@ -114,7 +114,7 @@ func (s *sea) expectContinuity(start func() *namespaces.Process) {
 const (
 	// settledFor is how long the estimates have had before the kills, lookFor how long the clock is looked
 	// at before and after them.
-	settledFor, lookFor = 10 * time.Second, 10 * time.Second
+	settledFor, lookFor = 25 * time.Second, 10 * time.Second
 	// jumpRatio is by how much more the clock may be off after the kills: software timestamps on a machine
 	// that does other things too are noise, and 10 s of them are few. The figure is tested in simulated time.
 	jumpRatio = 5
