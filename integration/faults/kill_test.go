@@ -112,8 +112,8 @@ func (s *sea) expectContinuity(start func() *namespaces.Process) {
 }
 
 const (
-	// settledFor is how long the estimates have had before the kills, lookFor how long the clock is looked
-	// at before and after them.
+	// settledFor is how long the estimates have had before the kills: PTP is heard some 7 s after the start, and others
+	// are compared with it from its 16th sample on. lookFor is how long the clock is looked at before and after them.
 	settledFor, lookFor = 25 * time.Second, 10 * time.Second
 	// jumpRatio is by how much more the clock may be off after the kills: software timestamps on a machine
 	// that does other things too are noise, and 10 s of them are few. The figure is tested in simulated time.
