@@ -106,9 +106,12 @@ cover: root ## coverage of supervisor, clock, chrony and ptp, and of the last tw
 			{ cat build/cover/$$package.log; exit 1; }; \
 		printf '%-28s %s\n' $$package "$$($(GO) tool cover -func build/cover/$$package.out | sed -n 's/^total:.*[[:space:]]//p')"; \
 	done
+	@rm -f build/cover/*-inside.out
 	@for package in chrony ptp; do \
+		CLOCKARBITER_COVER_INSIDE=$(CURDIR)/build/cover/$$package-inside.out \
 		$(GO) test -count=1 -run '^TestReal' -coverpkg ./$$package -coverprofile build/cover/$$package-real.out ./$$package >build/cover/$$package-real.log || \
 			{ cat build/cover/$$package-real.log; exit 1; }; \
+		[[ ! -e build/cover/$$package-inside.out ]] || mv build/cover/$$package-inside.out build/cover/$$package-real.out; \
 		printf '%-28s %s\n' "$$package, real daemons" "$$($(GO) tool cover -func build/cover/$$package-real.out | sed -n 's/^total:.*[[:space:]]//p')"; \
 	done
 

@@ -24,6 +24,9 @@ import (
 // insideEnv marks the re-execution of the test binary in namespaces of its own.
 const insideEnv = "CLOCKARBITER_PTP_NAMESPACES"
 
+// coverEnv names the file for what that run covers, which the outer one does not see; for make cover.
+const coverEnv = "CLOCKARBITER_COVER_INSIDE"
+
 // TestReal runs the package against real ptp4l grandmasters over veth pairs. It runs the test binary
 // again in private network, mount and process namespaces: whatever happens inside, nothing is left
 // behind, and nothing inside reaches a network.
@@ -69,6 +72,9 @@ func runInside(t *testing.T) {
 	args := []string{"-test.run=^TestReal$", "-test.timeout=120s", "-test.parallel=8"}
 	if testing.Verbose() {
 		args = append(args, "-test.v")
+	}
+	if profile := os.Getenv(coverEnv); profile != "" {
+		args = append(args, "-test.coverprofile="+profile)
 	}
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
