@@ -14,7 +14,7 @@ const (
 	forgetLosses = 10 * time.Minute
 	// vouchedSamples settle a new source whose whole error interval is within those of two settled and
 	// independent ones: by following it the clock cannot leave where they would keep it. Two samples
-	// tell its rate. At the start nobody has settled, and as many samples of each make a voucher.
+	// tell its rate. At the start nobody has settled by samples of its own, and as many of each make a voucher.
 	vouchedSamples, vouchers = 2, 2
 	// maxPenalty limits how often the settling of a flapping source is quadrupled.
 	maxPenalty = 3
@@ -23,8 +23,7 @@ const (
 // settle makes every believed source Settling or Selectable. A source that was out, that lied, or
 // that jumped against L needs new samples before it may be followed; while it settles it votes.
 func (a *Arbiter) settle(r *round) {
-	event, agreeing := a.localEvent(r), a.agreeing(r.vote)
-	start := !a.follow.first.Present()
+	event, agreeing, start := a.localEvent(r), a.agreeing(r.vote), r.start()
 	for i := range r.views {
 		v := &r.views[i]
 		if v.duplicate {
@@ -69,6 +68,11 @@ func (s *sentence) say(v *view, agreeing string) string {
 		*s = sentence{offset, bound, agreeing, interval(v) + ", agrees with " + agreeing}
 	}
 	return s.text
+}
+
+// start reports whether nobody has been believed yet for samples of its own.
+func (r *round) start() bool {
+	return !slices.ContainsFunc(r.views, func(v view) bool { return v.rec.believed && !v.rec.vouched })
 }
 
 // vouched reports whether sources that are independent of v and of each other stand behind all of its error
