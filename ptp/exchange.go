@@ -140,8 +140,16 @@ func (x *Exchange) SetPeerDelay(d time.Duration) {
 // Reset forgets everything: the next Sync may come from another master or a stepped one.
 func (x *Exchange) Reset() {
 	*x = Exchange{
-		peerToPeer: x.peerToPeer, stamps: x.stamps, peerDelay: x.peerDelay, peerKnown: x.peerKnown,
+		parent: x.parent, peerToPeer: x.peerToPeer, stamps: x.stamps, peerDelay: x.peerDelay, peerKnown: x.peerKnown,
 		rate: rateEstimator{minSyncs: x.stamps.minSyncs, resolution: x.stamps.resolution},
+	}
+}
+
+// follow makes parent the master of what comes next. What another one said is forgotten.
+func (x *Exchange) follow(parent protocol.PortIdentity) {
+	if parent != x.parent {
+		x.Reset()
+		x.parent = parent
 	}
 }
 
@@ -149,9 +157,10 @@ func (x *Exchange) Reset() {
 // Duplicates and those of another master are dropped; late ones are still good, as they are combined by
 // time and not by order.
 func (x *Exchange) Delay(d DelayRequest) []Measurement {
-	if !x.started || d.Parent != x.parent {
+	if x.started && d.Parent != x.parent {
 		return nil
 	}
+	x.follow(d.Parent)
 	if slices.ContainsFunc(x.requests, func(o DelayRequest) bool { return o.T3 == d.T3 }) {
 		return nil
 	}
@@ -164,16 +173,14 @@ func (x *Exchange) Delay(d DelayRequest) []Measurement {
 // Sync takes a Sync and returns what it measures, after those that waited with it: nothing while rate or
 // delay are not known, and nothing for a duplicate or one out of order.
 func (x *Exchange) Sync(s Sync) []Measurement {
-	if x.started && s.Parent != x.parent {
-		x.Reset()
-	}
+	x.follow(s.Parent)
 	if x.started && (!s.T2.After(x.last.T2) || s.T1 == x.last.T1 || s == x.trial.Or(Sync{})) {
 		return nil
 	}
 	if x.onTrial(s) {
 		return x.provisional(s)
 	}
-	x.started, x.parent, x.last, x.trial, x.outliers = true, s.Parent, s, sources.None[Sync](), 0
+	x.started, x.last, x.trial, x.outliers = true, s, sources.None[Sync](), 0
 	x.rate.add(s.T1, s.T2)
 	x.pending = append(x.pending, s)
 	x.pending = slices.Delete(x.pending, 0, max(0, len(x.pending)-pendingSyncs))
@@ -285,14 +292,16 @@ func rateError(r rate, age time.Duration) time.Duration {
 
 // measurement is that of a Sync and a one way delay, from requests so far away in time.
 func (x *Exchange) measurement(s Sync, r rate, own, age time.Duration) Measurement {
-	best := x.minimum.add(s.T2, own)
-	x.queueing += (own - best - x.queueing) / queueingMemory
+	unsure := rateError(r, age)
+	best := x.minimum.add(s.T2, own, unsure)
+	queued := max(own-best, 0)
+	x.queueing += (queued - x.queueing) / queueingMemory
 	return Measurement{
 		Parent:     s.Parent,
 		At:         s.T2,
 		Offset:     time.Duration(s.T1-int64(s.T2)) + own,
 		Delay:      2 * max(best, 0),
-		Dispersion: own - best + rateError(r, age) + x.stamps.resolution + s.Window + x.delayWindow,
+		Dispersion: queued + unsure + x.stamps.resolution + s.Window + x.delayWindow,
 		RatePPB:    r.PPB,
 	}
 }
@@ -339,12 +348,12 @@ type delayMinimum struct {
 }
 
 type delayValue struct {
-	at timescale.Instant
-	d  time.Duration
+	at        timescale.Instant
+	d, unsure time.Duration
 }
 
-func (m *delayMinimum) push(at timescale.Instant, d time.Duration, maxAge time.Duration) {
-	m.values = append(m.values, delayValue{at, d})
+func (m *delayMinimum) push(at timescale.Instant, d, unsure, maxAge time.Duration) {
+	m.values = append(m.values, delayValue{at, d, unsure})
 	first := max(0, len(m.values)-minimumWindow)
 	for at.Sub(m.values[first].at) > maxAge {
 		first++
@@ -352,20 +361,18 @@ func (m *delayMinimum) push(at timescale.Instant, d time.Duration, maxAge time.D
 	m.values = slices.Delete(m.values, 0, first)
 }
 
-// add returns the minimum of the window with d in it.
-func (m *delayMinimum) add(at timescale.Instant, d time.Duration) time.Duration {
-	m.push(at, d, minimumMaxAge)
-	best := d
-	for _, v := range m.values {
-		best = min(best, v.d)
-	}
-	return best
+// add returns the minimum of the window with d in it, which is unsure by so much: that of which it is surest
+// that no other is less. The first, measured with a rate of two Syncs, would else be the minimum for a minute.
+func (m *delayMinimum) add(at timescale.Instant, d, unsure time.Duration) time.Duration {
+	m.push(at, d, unsure, minimumMaxAge)
+	best := slices.MinFunc(m.values, func(a, b delayValue) int { return cmp.Compare(a.d+a.unsure, b.d+b.unsure) })
+	return best.d
 }
 
 // excess returns how far d lies above the smallest value of the rate's window, each value brought
 // to the same instant with the rate.
 func (m *delayMinimum) excess(at timescale.Instant, d time.Duration, r rate) time.Duration {
-	m.push(at, d, rateMaxSpan)
+	m.push(at, d, 0, rateMaxSpan)
 	var most time.Duration
 	for _, v := range m.values {
 		drift := time.Duration(r.PPB * 1e-9 * float64(at.Sub(v.at)))

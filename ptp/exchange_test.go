@@ -157,6 +157,40 @@ func TestEverySyncIsMeasuredTheFirstOnesLate(t *testing.T) {
 	}
 }
 
+func TestARequestBeforeTheFirstSyncIsEnough(t *testing.T) {
+	n, x := newNetwork(30), NewExchange(false, Hardware)
+	n.jitter, n.requestEvery = 200*time.Nanosecond, 0
+	stranger := n.request(0)
+	stranger.Parent, stranger.T4 = masterB, 0
+	if got := append(x.Delay(stranger), x.Delay(n.request(1e8))...); len(got) != 0 {
+		t.Errorf("measured without a Sync: %+v", got)
+	}
+	got := n.run(x, time.Second, 3*time.Second)
+	if len(got) != 2 {
+		t.Fatalf("%d measurements of two Syncs", len(got))
+	}
+	for _, m := range got {
+		if e := (m.Offset - n.truth(m.At)).Abs(); e > m.Delay/2+m.Dispersion || m.Dispersion < 200*time.Nanosecond {
+			t.Errorf("off by %v, and said to be within %v of half of %v", e, m.Dispersion, m.Delay)
+		}
+	}
+}
+
+// TestAFirstDelayThatIsUnsureIsNotTheMinimum: it would make what every later exchange waits look like queueing.
+func TestAFirstDelayThatIsUnsureIsNotTheMinimum(t *testing.T) {
+	n, x := newNetwork(30), NewExchange(false, Hardware)
+	n.jitter = 0
+	x.Delay(n.request(1e8))
+	first, second := n.sync(1e9), n.sync(2e9)
+	second.T2 = second.T2.Add(400) // which makes the first rate wrong by 400 ppb
+	x.Sync(first)
+	x.Sync(second)
+	got := n.run(x, 3*time.Second, 20*time.Second)
+	if m := got[len(got)-1]; m.Dispersion > 100*time.Nanosecond || (m.Delay-80*time.Microsecond).Abs() > 100 {
+		t.Errorf("delay %v, dispersion %v, want 80us and at most 100ns", m.Delay, m.Dispersion)
+	}
+}
+
 func TestNothingIsMeasuredWithoutADelay(t *testing.T) {
 	n := newNetwork(0)
 	n.requestEvery = 0

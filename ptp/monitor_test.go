@@ -168,8 +168,12 @@ func TestHardwareTimestampsArePlacedByThePHCAndMeasuredAsTheOthers(t *testing.T)
 	if len(got) != 8 { // all but the first, before any reading, and the one before the step
 		t.Errorf("%d samples of 10 Syncs", len(got))
 	}
-	for _, s := range got {
-		if e := (s.Offset - n.truth(s.At)).Abs(); e > 30 || s.Source != "ptp:eth1:0" || s.Dispersion > 500 || !s.Delay.Present() {
+	for i, s := range got {
+		widest := time.Duration(500)
+		if i < 2 {
+			widest = 1000 // with the rate of two Syncs, and the one request there is
+		}
+		if e := (s.Offset - n.truth(s.At)).Abs(); e > 30 || s.Source != "ptp:eth1:0" || s.Dispersion > widest || !s.Delay.Present() {
 			t.Errorf("off by %v: %+v", e, s)
 		}
 	}

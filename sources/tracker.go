@@ -176,6 +176,7 @@ func (t *Tracker) readingVariance(s Sample) float64 {
 func (t *Tracker) judge(s Sample) Verdict {
 	dt := secondsBetween(t.newest.At, s.At)
 	predicted := t.fit.best.after(dt, t.fit.wander())
+	sharper := t.sharper(s)
 	t.learnPath(s)
 	spread := predicted.p00 + t.readingVariance(s)
 	r := t.reading(s, dt)
@@ -185,12 +186,40 @@ func (t *Tracker) judge(s Sample) Verdict {
 		t.fit.teach(r)
 		return t.hold(s, innovation, math.Sqrt(spread))
 	}
+	if sharper {
+		t.sharpen(s, predicted)
+		return Verdict{Outcome: Accepted}
+	}
 	t.take(s, r)
 	if !t.plausible() {
 		t.restart([]Sample{s})
 		return Verdict{Restarted, "frequency beyond belief"}
 	}
 	return Verdict{Outcome: Accepted}
+}
+
+const (
+	// firstSamples are those that may be far worse than what is to come: a source that has just begun to measure may
+	// not know the rate of its own clock yet.
+	firstSamples = 8
+	// sharperBy is how much smaller a dispersion has to be.
+	sharperBy = 4
+)
+
+// sharper reports whether a sample says of itself that it is far better than all before, of which there are few.
+func (t *Tracker) sharper(s Sample) bool {
+	least, ok := t.resolution.value()
+	return ok && t.samples < firstSamples && s.Dispersion*sharperBy < least
+}
+
+// sharpen begins anew with a sample that is sharper than those before. Of them nothing is kept but the frequency:
+// their spread would be taken for that of what comes.
+func (t *Tracker) sharpen(s Sample, known belief) {
+	samples := t.samples
+	t.delay, t.resolution, t.held = minimum{}, minimum{}, suspects{}
+	t.start(s)
+	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), Rate{FreqPPB: known.freq, SDPPB: math.Sqrt(known.p11)})
+	t.samples = samples + 1
 }
 
 // reading is the sample as the filters see it, dt seconds after the newest.

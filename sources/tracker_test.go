@@ -159,6 +159,37 @@ func TestTwoSamplesGiveAFrequency(t *testing.T) {
 	}
 }
 
+// TestCoarseFirstSamplesAreNoMeasureOfWhatComes: what is known of the source does not depend for long on the first
+// samples, which say themselves that they are bad.
+func TestCoarseFirstSamplesAreNoMeasureOfWhatComes(t *testing.T) {
+	w, tr := newWorld(3), NewTracker(TrackerConfig{})
+	w.wanderPPB = 0
+	n := 0
+	w.reading = func(r *rand.Rand) float64 {
+		if n++; n <= 2 {
+			return 300 * float64(2*n-3)
+		}
+		return 3 * r.NormFloat64()
+	}
+	for i := range 30 {
+		s := w.step()
+		s.Delay, s.Dispersion = Some(100*time.Nanosecond), 25
+		if i < 2 {
+			s.Dispersion = 800
+		}
+		if v := tr.Add(s); v.Outcome != Accepted {
+			t.Fatalf("sample %d: %+v", i, v)
+		}
+		e, ok := tr.Estimate(w.now)
+		if !ok || e.Samples != i+1 || e.Track != 1 || i == 2 && e.FreqSDPPB > 5000 {
+			t.Fatalf("after sample %d: %+v", i, e)
+		}
+		if off := math.Abs(float64(e.Offset) - w.offset); i > 3 && (off > 20 || e.Jitter > 60) {
+			t.Errorf("after sample %d: off by %.0f ns, jitter %v", i, off, e.Jitter)
+		}
+	}
+}
+
 func TestRefusedSamplesDoNotEnter(t *testing.T) {
 	at := timescale.Instant(1e18)
 	tests := []struct {

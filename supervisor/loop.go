@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -73,7 +74,11 @@ func (l *loop) run(ctx context.Context) {
 			l.release() // at once: while the engines take their time to end, a slew would run on
 			return
 		case u := <-l.updates:
-			l.take(u)
+			if l.take(u) {
+				l.state.next = time.Time{} // it is not the tick that was due
+				ticker.Reset(l.interval)
+				l.timed(time.Now())
+			}
 		case ev := <-l.events:
 			l.record.child(ev)
 		case o := <-l.orders:
@@ -89,11 +94,16 @@ func (l *loop) run(ctx context.Context) {
 				l.writerFailed(err)
 			}
 		case at := <-ticker.C:
-			begin := time.Now()
-			l.tick(at)
-			l.state.status.WorstTickNS = max(l.state.status.WorstTickNS, time.Since(begin))
+			l.timed(at)
 		}
 	}
+}
+
+// timed is a tick whose duration is kept.
+func (l *loop) timed(at time.Time) {
+	begin := time.Now()
+	l.tick(at)
+	l.state.status.WorstTickNS = max(l.state.status.WorstTickNS, time.Since(begin))
 }
 
 // adopt makes a new plan and new thresholds those in force. What is known of a source that stays is
@@ -105,9 +115,11 @@ func (l *loop) adopt(o order) {
 	l.roster.Replan(l.plan.roster())
 }
 
-// take feeds an update to the trackers.
-func (l *loop) take(u sources.Update) {
+// take feeds an update to the trackers, and reports whether a source begins to measure with it: one that the clock
+// may have been waiting for, so that the decision is not left to the next tick.
+func (l *loop) take(u sources.Update) (begins bool) {
 	now := l.now()
+	begins = len(u.Samples) > 0 && slices.ContainsFunc(u.Reports, l.begins)
 	l.tape.Update(now, u)
 	for _, j := range l.roster.Take(now, u) {
 		switch {
@@ -120,6 +132,13 @@ func (l *loop) take(u sources.Update) {
 				"reason", j.Verdict.Reason, "offset_ns", int64(j.Sample.Offset))
 		}
 	}
+	return begins
+}
+
+// begins reports whether a report is the first, or the first after another condition, of a source that measures.
+func (l *loop) begins(r sources.Report) bool {
+	known, ok := l.roster.Find(r.Source)
+	return ok && r.Condition == sources.Measuring && known.Report.Or(sources.Report{}).Condition != sources.Measuring
 }
 
 // tick decides and steers once.

@@ -1,11 +1,13 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -150,6 +152,46 @@ func TestLoopStepsOnceLocksFailsOverAndReturns(t *testing.T) {
 	}
 	if faults := r.journal.messages(MessageFaultRaised); !contains(faults, "falseticker of ntp:192.0.2.2") {
 		t.Errorf("the liar is not named: %v", faults)
+	}
+}
+
+// TestASourceThatBeginsToMeasureIsDecidedAboutAtOnce: the tick comes before its time, once.
+func TestASourceThatBeginsToMeasureIsDecidedAboutAtOnce(t *testing.T) {
+	r := newRig(t)
+	updates, ticks := make(chan sources.Update), make(chan Status, 10)
+	r.interval, r.updates = time.Hour, updates
+	r.ticked = func(s Status) { ticks <- s }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.loop.run(ctx) }()
+
+	const ptp = sources.ID("ptp:veth0:0")
+	tell := func(c sources.Condition, samples ...sources.Sample) {
+		updates <- sources.Update{Reports: []sources.Report{{Source: ptp, At: r.at, Condition: c}}, Samples: samples}
+	}
+	sample := func(n int) sources.Sample {
+		return sources.Sample{Source: ptp, At: r.at.Add(time.Duration(n) * time.Millisecond), Delay: sources.Some(time.Microsecond)}
+	}
+	tell(sources.Unsynchronised)
+	tell(sources.Measuring, sample(1), sample(2))
+	tell(sources.Measuring, sample(3))
+	tell(sources.Unsynchronised)
+	tell(sources.Measuring)
+	select {
+	case s := <-ticks:
+		if i := slices.IndexFunc(s.Sources, func(s SourceStatus) bool { return s.ID == ptp }); i < 0 || s.Sources[i].Samples != 2 {
+			t.Errorf("decided on %+v, want two samples", s.Sources)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("no tick before its time")
+	}
+	cancel()
+	<-ended
+	if len(ticks) != 0 {
+		t.Errorf("%d ticks more, with an interval of an hour", len(ticks))
+	}
+	if late := r.state.late.total; late != 0 {
+		t.Errorf("%d ticks count as late or in time", late)
 	}
 }
 

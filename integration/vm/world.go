@@ -206,6 +206,17 @@ n=0; until [ -S /run/%[1]s.sock ]; do n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1; d
 	m.Advertise(t, Settings{})
 }
 
+// MasterSince is when its port became MASTER, on the guest's monotonic clock: its Announces are whole intervals later.
+func (m Grandmaster) MasterSince(t testing.TB) time.Duration {
+	t.Helper()
+	s := strings.TrimSpace(m.guest.Run(t, fmt.Sprintf(`sed -n 's/^ptp4l\[\([0-9.]*\)\].* to MASTER on .*/\1/p' /run/%s.log | tail -n 1`, m.namespace)))
+	at, err := time.ParseDuration(s + "s")
+	if err != nil {
+		t.Fatalf("%s has not become a master: %v", m.namespace, err)
+	}
+	return at
+}
+
 // Advertise changes what the grandmaster says of itself; its time stays.
 func (m Grandmaster) Advertise(t testing.TB, s Settings) {
 	t.Helper()

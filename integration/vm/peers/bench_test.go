@@ -27,7 +27,7 @@ func TestBenchmark(t *testing.T) {
 		t.Skip("make bench-peers runs it")
 	}
 	for _, p := range peers.Peers() {
-		for _, s := range peers.Scenarios() {
+		for _, s := range peers.All() {
 			measure(t, p, s)
 		}
 	}

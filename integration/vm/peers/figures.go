@@ -74,8 +74,8 @@ func Series(tr vm.Trace, from, to time.Duration) sim.Series {
 	return s
 }
 
-// StartOf is the time from the begin of the trace to the first instant from which the error stays within
-// a microsecond for a minute, in s; NaN: it does not before the fault.
+// StartOf is the time from the start of the peer to the first instant from which the error stays within a
+// microsecond for a minute, in s; NaN: it does not before the fault.
 func StartOf(r Run) float64 {
 	since, inside := time.Duration(0), false
 	for _, reading := range r.Trace {
@@ -87,7 +87,7 @@ func StartOf(r Run) float64 {
 		case !inside:
 			since, inside = reading.At, true
 		case reading.At-since >= stays:
-			return (since - r.Trace[0].At).Seconds()
+			return (since - r.Began).Seconds()
 		}
 	}
 	return math.NaN()

@@ -32,7 +32,7 @@ func TestFiguresOfAKnownError(t *testing.T) {
 			}
 			return 3000 + s
 		}),
-		Locked: begin + 300*time.Second, Fault: begin + 600*time.Second,
+		Began: begin + 500*time.Millisecond, Locked: begin + 300*time.Second, Fault: begin + 600*time.Second,
 		CPU: 3 * time.Second, Memory: 7 << 20, Named: 2500 * time.Millisecond,
 	}
 	f := FiguresOf(r)
@@ -40,7 +40,7 @@ func TestFiguresOfAKnownError(t *testing.T) {
 		what      string
 		got, want float64
 	}{
-		{"start", f.Start, 12.5}, {"RMS", f.RMS, 40}, {"99.9 %", f.P999, 40}, {"max", f.Max, 40},
+		{"start", f.Start, 12}, {"RMS", f.RMS, 40}, {"99.9 %", f.P999, 40}, {"max", f.Max, 40},
 		{"MTIE(10 s)", f.MTIE[1], 80}, {"after", f.After, 3899.75}, {"CPU per hour", f.CPU, 36}, {"named", f.Named, 2.5},
 	} {
 		if math.Abs(c.got-c.want) > 1 && math.Abs(c.got/c.want-1) > 0.001 {
@@ -49,6 +49,22 @@ func TestFiguresOfAKnownError(t *testing.T) {
 	}
 	if s := Series(r.Trace, begin+20*time.Second, begin+30*time.Second); len(s.Values) != 40 || s.Values[0] != 500 || s.Interval != 250_000_000 {
 		t.Errorf("series of a fast clock: %d values, %g ns, interval %v", len(s.Values), s.Values[0], s.Interval)
+	}
+}
+
+func TestTheStartOfAPeerIsTheMedianOfItsStarts(t *testing.T) {
+	rs := new(Results)
+	for i, s := range append(Starts(3), Scenarios()...) {
+		good := []float64{30, 10, 200}[min(i, 2)] // never, within the time of a start
+		rs.Add(Run{Peer: Clockarbiter, Scenario: s.Name, Fault: 120 * time.Second, Trace: trace(0, 150*time.Second, func(s float64) float64 {
+			if s < good {
+				return 2000
+			}
+			return 0
+		})})
+	}
+	if got := rs.Start(Clockarbiter); math.Abs(got-30) > 1 {
+		t.Errorf("median of 30 s, 10 s and never is %g s", got)
 	}
 }
 

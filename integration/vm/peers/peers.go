@@ -187,6 +187,23 @@ func (p Peer) start(t testing.TB, g *vm.Guest) {
 	g.Run(t, "systemctl start --no-block "+strings.Join(p.units, " "))
 }
 
+// began is when systemd began to start the first of the units, on the guest's monotonic clock.
+func (p Peer) began(t testing.TB, g *vm.Guest) time.Duration {
+	t.Helper()
+	var first time.Duration
+	for _, u := range p.units {
+		us := strings.TrimSpace(g.Run(t, "systemctl show -P InactiveExitTimestampMonotonic "+u))
+		at, err := time.ParseDuration(us + "us")
+		if err != nil {
+			t.Fatalf("%s: start of %s: %v", p.Name, u, err)
+		}
+		if first == 0 || at < first {
+			first = at
+		}
+	}
+	return first
+}
+
 // running fails the test where a unit does not run.
 func (p Peer) running(t testing.TB, g *vm.Guest) {
 	t.Helper()

@@ -60,7 +60,7 @@ func LoadAll(dir string) (*Results, error) {
 	}
 	var all error
 	for _, p := range Peers() {
-		for _, s := range Scenarios() {
+		for _, s := range All() {
 			all = errors.Join(all, load(p.Name, s.Name))
 		}
 	}
@@ -79,14 +79,16 @@ func (rs *Results) figures(peer, scenario string) Figures {
 	return FiguresOf(r)
 }
 
-// starts are the cold starts of a peer in all scenarios, in ascending order; infinite: not within the time.
+// starts are the cold starts of a peer, in ascending order; infinite: not within the time.
 func (rs *Results) starts(peer string) []float64 {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
 	var out []float64
-	for _, s := range Scenarios() {
-		if _, ok := rs.run(peer, s.Name); !ok {
+	for _, r := range rs.runs {
+		if r.Peer != peer || !strings.HasPrefix(r.Scenario, starting) {
 			continue
 		}
-		start := rs.figures(peer, s.Name).Start
+		start := StartOf(r)
 		if math.IsNaN(start) {
 			start = math.Inf(1)
 		}
@@ -257,7 +259,7 @@ func (rs *Results) lacks() []string {
 			peers[l] = append(peers[l], peer)
 		}
 	}
-	for _, s := range Scenarios() {
+	for _, s := range All() {
 		for _, p := range Peers() {
 			check(p.Name, s)
 		}

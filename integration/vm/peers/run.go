@@ -19,7 +19,10 @@ type Scenario struct {
 	// Settle is the time from the start of the peer until Locked begins, Locked the time in which
 	// nothing happens and the error is that of a locked clock, After the time after the fault.
 	Settle, Locked, After time.Duration
-	// fault is what happens at the end of Locked; nil: nothing.
+	// Phase is the time from one of the grandmaster's Announces to the start of the peer: what a start takes depends
+	// on when the next one comes.
+	Phase time.Duration
+	// Fault is what happens at the end of Locked; nil: nothing.
 	Fault func(t testing.TB, w vm.World)
 }
 
@@ -45,13 +48,35 @@ func Scenarios() []Scenario {
 	}
 	const settle = 2 * time.Minute
 	return []Scenario{
-		{Death, 3 * time.Minute, 5 * time.Minute, 10 * time.Minute, killGrandmaster},
-		{Lie1ms, settle, 0, 4 * time.Minute, lie(time.Millisecond)},
-		{Lie15ms, settle, 0, 4 * time.Minute, lie(15 * time.Millisecond)},
-		{Lie37s, settle, 0, 4 * time.Minute, lie(-vm.UTCOffset)}, // UTC served as TAI
-		{Holdover, settle, 0, 30 * time.Minute, loseEverything},
+		{Name: Death, Settle: 3 * time.Minute, Locked: 5 * time.Minute, After: 10 * time.Minute, Fault: killGrandmaster},
+		{Name: Lie1ms, Settle: settle, After: 4 * time.Minute, Fault: lie(time.Millisecond)},
+		{Name: Lie15ms, Settle: settle, After: 4 * time.Minute, Fault: lie(15 * time.Millisecond)},
+		{Name: Lie37s, Settle: settle, After: 4 * time.Minute, Fault: lie(-vm.UTCOffset)}, // UTC served as TAI
+		{Name: Holdover, Settle: settle, After: 30 * time.Minute, Fault: loseEverything},
 	}
 }
+
+// announceInterval is the grandmaster's.
+const announceInterval = 2 * time.Second
+
+// starting begins the names of the scenarios that are a start and nothing else.
+const starting = "start "
+
+// Starts are n of them, at phases that cover the Announce interval evenly.
+func Starts(n int) []Scenario {
+	list := make([]Scenario, n)
+	for i := range list {
+		phase := time.Duration(i) * announceInterval / time.Duration(n)
+		list[i] = Scenario{Name: fmt.Sprintf("%s%d of %d", starting, i+1, n), Settle: 2 * time.Minute, Phase: phase}
+	}
+	return list
+}
+
+// starts of every peer are in the report.
+const starts = 9
+
+// All are the scenarios that every peer goes through.
+func All() []Scenario { return append(Scenarios(), Starts(starts)...) }
 
 func killGrandmaster(t testing.TB, w vm.World) { w.B().Kill(t) }
 
@@ -68,6 +93,8 @@ type Run struct {
 	Peer, Scenario string
 	Versions       string
 	Trace          vm.Trace
+	// Began is the instant of the trace at which systemd began to start the peer.
+	Began time.Duration
 	// Locked and Fault are instants of the trace: the begin of the time in which nothing happens and
 	// its end.
 	Locked, Fault time.Duration
@@ -85,8 +112,9 @@ var world = vm.WorldOptions{TruthPPB: 50_000, Behind: 10 * time.Millisecond, NTP
 const (
 	// spacing of the readings: not in step with anybody's second.
 	spacing = 230 * time.Millisecond
-	// longSpacing is that of runs longer than longest, where seconds do not count.
+	// longSpacing is that of runs longer than longest, where seconds do not count, startSpacing that of starts.
 	longSpacing, longest = 970 * time.Millisecond, 10 * time.Minute
+	startSpacing         = 70 * time.Millisecond
 	// worldSettle lets the grandmaster become one before the host starts.
 	worldSettle = 15 * time.Second
 )
@@ -99,14 +127,12 @@ func Execute(t testing.TB, p Peer, s Scenario) Run {
 	p.install(t, g)
 	g.Sleep(t, worldSettle)
 	r := Run{Peer: p.Name, Scenario: s.Name, Versions: p.versions(t, g), Named: -1}
-	every := spacing
-	if s.After > longest {
-		every = longSpacing
-	}
-	w.StartTrace(t, every)
+	w.StartTrace(t, s.spacing())
+	awaitPhase(t, g, w, s.Phase)
 	p.start(t, g)
 	pass(t, g, s.Settle)
 	p.running(t, g)
+	r.Began = p.began(t, g)
 	before := p.used(t, g)
 	r.Locked = g.Monotonic(t)
 	pass(t, g, s.Locked)
@@ -122,6 +148,25 @@ func Execute(t testing.TB, p Peer, s Scenario) Run {
 	}
 	r.Trace = w.CollectTrace(t)
 	return r
+}
+
+// spacing is that of the readings of the true error.
+func (s Scenario) spacing() time.Duration {
+	switch {
+	case strings.HasPrefix(s.Name, starting):
+		return startSpacing
+	case s.After > longest:
+		return longSpacing
+	default:
+		return spacing
+	}
+}
+
+// awaitPhase lets the guest's time pass until so long after one of grandmaster B's Announces.
+func awaitPhase(t testing.TB, g *vm.Guest, w vm.World, phase time.Duration) {
+	t.Helper()
+	since := (g.Monotonic(t) - w.B().MasterSince(t)) % announceInterval
+	g.Sleep(t, (phase-since+announceInterval)%announceInterval)
 }
 
 // pass lets the guest's time pass, in pieces that a busy machine runs in the time that one script may take.
