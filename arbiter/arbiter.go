@@ -22,15 +22,7 @@ type Arbiter struct {
 	faults   []Fault
 	step     stepping
 	model    reckoning
-	// teacher is the source that the reckoning is, empty while it is a combination or held over.
-	teacher sources.ID
-	// teacherBound is the error bound of the newest teacher.
-	teacherBound time.Duration
-	// teacherSpread is one standard deviation of what its measurements are unsure by, at most: more than its estimate's own
-	// while it is new.
-	teacherSpread time.Duration
-	// teacherGreen is set while it is new.
-	teacherGreen bool
+	teacher  teaching
 	// lineage is the source against which the usual differences of the others were learnt.
 	lineage sources.ID
 	// doubt is set while the others move against the teacher.

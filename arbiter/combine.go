@@ -29,8 +29,9 @@ const (
 func (a *Arbiter) target(r *round, d *Decision) sources.Estimate {
 	v := r.chosen
 	members := a.members(r)
-	outlived := a.outlived(r, members)
-	if !outlived && a.alone(r, members) {
+	single := len(members) == 1 && a.bias(v, r.in.Now) == 0
+	outlived := single && a.outlived(v)
+	if !outlived && a.alone(r, single) {
 		a.teach(r, v)
 		est := v.est
 		est.Bound = max(v.bound, a.suspected)
@@ -79,40 +80,44 @@ func (a *Arbiter) members(r *round) []*view {
 	return members
 }
 
-// alone reports whether the chosen source is followed by itself: nobody passes samples on, or it has no
-// equals and no better one, of this run or of the one before, has taught us its bias.
-func (a *Arbiter) alone(r *round, members []*view) bool {
+// alone reports whether the chosen source is followed by itself: nobody passes samples on, or it is a single one,
+// which has no equals and whose bias no better one, of this run or of the one before, has taught us.
+func (a *Arbiter) alone(r *round, single bool) bool {
 	v := r.chosen
-	if v.newest == nil {
-		return true
-	}
-	if a.carried(v, r.in.Now) {
-		return false
-	}
-	return len(members) == 1 && a.bias(v, r.in.Now) == 0
+	return v.newest == nil || single && !a.carried(v, r.in.Now)
 }
 
-// outlived reports whether the chosen source is the last one left, with a bias that is not known, while another has
-// taught the oscillator so well that the reckoning is still surer without it: it goes on by itself.
-func (a *Arbiter) outlived(r *round, members []*view) bool {
-	v := r.chosen
-	return len(members) == 1 && v.newest != nil && a.model.known && a.lineage != "" && a.lineage != v.ID &&
-		a.bias(v, r.in.Now) == 0 && float64(v.est.OffsetSD) > a.model.sd()
+// outlived reports whether a single source is the last one left, while another has taught the oscillator so well
+// that the reckoning is still surer without it: it goes on by itself.
+func (a *Arbiter) outlived(v *view) bool {
+	return v.newest != nil && a.model.known && a.lineage != "" && a.lineage != v.ID && float64(v.est.OffsetSD) > a.model.sd()
+}
+
+// teaching is the source that the reckoning is.
+type teaching struct {
+	// id is empty while the reckoning is a combination or held over.
+	id    sources.ID
+	bound time.Duration // of its error
+	// spread is one standard deviation of what its measurements are unsure by, at most: more than its estimate's own
+	// where their errors last.
+	spread time.Duration
+	green  bool // it is new
 }
 
 // teach makes the chosen source's estimate the reckoning.
 func (a *Arbiter) teach(r *round, v *view) {
-	if a.teacher != v.ID {
+	if a.teacher.id != v.ID {
 		a.meet(r, v)
 	}
-	a.teacher, a.teacherBound = v.ID, v.bound
-	a.teacherGreen = v.est.Samples < green
-	a.teacherSpread = (v.est.Terms.Reading + v.est.Terms.Spread + v.est.Terms.Growth) / sources.Confidence
+	a.teacher = teaching{
+		id: v.ID, bound: v.bound, green: v.est.Samples < green,
+		spread: (v.est.Terms.Reading + v.est.Terms.Spread + v.est.Terms.Growth) / sources.Confidence,
+	}
 	a.model.adopt(v.est, v.est.Samples >= seasoned)
 }
 
 // unteach leaves the reckoning without a teacher.
-func (a *Arbiter) unteach() { a.teacher, a.teacherSpread, a.teacherGreen = "", 0, false }
+func (a *Arbiter) unteach() { a.teacher = teaching{} }
 
 // meet carries what is known of the sources over to another teacher. Where the usual differences were
 // learnt from it before, they hold again, and show whether it came back as it was. Otherwise they

@@ -26,7 +26,7 @@ type resumption struct {
 // heard before the one that taught the reckoning enters it in proportion and does not replace it.
 func (a *Arbiter) Resume(in Input) {
 	a.number, a.selected, a.timers, a.views = 0, sources.None[sources.ID](), timers{}, nil
-	a.resumed = sources.Some(resumption{at: in.Now, teacher: a.teacher})
+	a.resumed = sources.Some(resumption{at: in.Now, teacher: a.teacher.id})
 	for _, c := range in.Candidates {
 		rec := a.record(c.ID)
 		if rec == nil {

@@ -63,23 +63,23 @@ func (a *Arbiter) compare(v *view, now timescale.Instant) {
 	c.newest = s.At
 	c.delay.add(s.Delay.Or(0))
 	variance := c.variance(s, v.est.Jitter)
-	expected := variance + a.model.pp + float64(a.teacherSpread)*float64(a.teacherSpread)
+	expected := variance + a.model.pp + float64(a.teacher.spread)*float64(a.teacher.spread)
 	v.difference = float64(subtract(s.Offset, a.model.offsetAt(s.At)))
 	v.fresh, v.variance = true, variance
 	if c.speaks() && c.fast.weight > 0 && s.Delay.Present() {
 		c.learnScale(v.difference-c.fast.mean, expected)
 	}
-	if a.teacherGreen && a.teacher != v.ID {
+	if a.teacher.green && a.teacher.id != v.ID {
 		return
 	}
 	c.count++
 	near := c.near(v.difference, math.Sqrt(expected))
 	c.fast.add(s.At, near, expected, recent)
-	if inUse := a.teacher == "" && c.learnt.Present() && a.bias(v, now) != 0; !a.doubt && !inUse {
+	if inUse := a.teacher.id == "" && c.learnt.Present() && a.bias(v, now) != 0; !a.doubt && !inUse {
 		c.slow.add(s.At, near, expected, usual)
 		// Of a teacher that is no better than its pupil only its own error would be learnt.
 		// What a new source is unsure of because it is new says nothing of that.
-		if better := v.est.Terms.Systematic()/nearEqual > a.teacherBound; better && a.teacher != "" && a.teacher != v.ID {
+		if better := v.est.Terms.Systematic()/nearEqual > a.teacher.bound; better && a.teacher.id != "" && a.teacher.id != v.ID {
 			c.learnt = sources.Some(now)
 		}
 	}
@@ -170,7 +170,7 @@ func (a *Arbiter) testify(r *round) {
 	a.hearJumps(r)
 	a.hearReference(r)
 	for i := range r.views {
-		if v := &r.views[i]; v.testifies() && v.ID != a.teacher {
+		if v := &r.views[i]; v.testifies() && v.ID != a.teacher.id {
 			a.hearOne(r, v)
 		}
 	}
@@ -179,8 +179,8 @@ func (a *Arbiter) testify(r *round) {
 
 // hearReference asks the others about the source that teaches the reckoning.
 func (a *Arbiter) hearReference(r *round) {
-	ref := r.find(sources.Some(a.teacher))
-	if ref == nil || !ref.votes() || ref.rec.moved != nil || a.teacherGreen {
+	ref := r.find(sources.Some(a.teacher.id))
+	if ref == nil || !ref.votes() || ref.rec.moved != nil || a.teacher.green {
 		return
 	}
 	o := a.ask(r, ref, nil)
@@ -228,7 +228,7 @@ func (a *Arbiter) hearOne(r *round, v *view) {
 	}
 	// The reckoning is what its teacher taught: that this one has not moved against itself is no testimony.
 	rest := a.ask(r, v, r.find(sources.Some(a.lineage)))
-	if rest.voices == 0 && a.teacher == "" || v.Options.Trust {
+	if rest.voices == 0 && a.teacher.id == "" || v.Options.Trust {
 		return
 	}
 	exonerated := rest.voices > 0 && 4*rest.sd < math.Abs(by) && math.Abs(rest.by) < math.Abs(by)/2
@@ -241,8 +241,8 @@ func (a *Arbiter) hearOne(r *round, v *view) {
 
 // reference names what the reckoning follows.
 func (a *Arbiter) reference() string {
-	if a.teacher != "" {
-		return string(a.teacher)
+	if a.teacher.id != "" {
+		return string(a.teacher.id)
 	}
 	return "the others"
 }

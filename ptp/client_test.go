@@ -62,11 +62,14 @@ func dial(t *testing.T, dir string) *Client {
 	return c
 }
 
-func short(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// patient is long enough for an answer on the busiest machine.
+func patient(t *testing.T) context.Context { return within(t, time.Minute) }
 
 // respond turns a captured reply into the reply to a request.
 func respond(t testing.TB, name string, request []byte) []byte {
@@ -87,7 +90,7 @@ func TestAReplyIsMatchedBySequenceIdentifierAndPort(t *testing.T) {
 		return [][]byte{late, other, []byte("garbage"), wrongPort, request, right, right}
 	})
 	c := dial(t, dir)
-	m, err := c.Get(short(t), 1, idPortDataSet)
+	m, err := c.Get(patient(t), 1, idPortDataSet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +102,7 @@ func TestAReplyIsMatchedBySequenceIdentifierAndPort(t *testing.T) {
 		if m.ID != idPortDataSet && m.ID != idTimeStatusNP {
 			t.Errorf("notification %+v", m)
 		}
-	case <-time.After(time.Second):
+	case <-time.After(time.Minute):
 		t.Error("an unasked message is no notification")
 	}
 }
@@ -117,11 +120,11 @@ func TestARefusalAndATruncatedReplyReachTheCaller(t *testing.T) {
 		}
 	})
 	c := dial(t, dir)
-	if _, err := c.Get(short(t), 1, idTimeStatusNP); !errors.Is(err, errTruncated) {
+	if _, err := c.Get(patient(t), 1, idTimeStatusNP); !errors.Is(err, errTruncated) {
 		t.Errorf("truncated reply: %v", err)
 	}
 	var status *StatusError
-	if _, err := c.Get(short(t), 1, idPortPropertiesNP); !errors.As(err, &status) || status.ID != idPortPropertiesNP {
+	if _, err := c.Get(patient(t), 1, idPortPropertiesNP); !errors.As(err, &status) || status.ID != idPortPropertiesNP {
 		t.Errorf("refusal: %v", err)
 	}
 }
@@ -129,16 +132,16 @@ func TestARefusalAndATruncatedReplyReachTheCaller(t *testing.T) {
 func TestAClientOutlivesItsEngine(t *testing.T) {
 	dir := t.TempDir()
 	c := dial(t, dir)
-	if _, err := c.Get(short(t), 1, idTimeStatusNP); err == nil || !strings.Contains(err.Error(), "e.sock") {
+	if _, err := c.Get(patient(t), 1, idTimeStatusNP); err == nil || !strings.Contains(err.Error(), "e.sock") {
 		t.Errorf("without an engine: %v", err)
 	}
 	silent := startFakeEngine(t, filepath.Join(dir, "e.sock"), func([]byte) [][]byte { return nil })
-	if _, err := c.Get(short(t), 1, idTimeStatusNP); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Get(within(t, 300*time.Millisecond), 1, idTimeStatusNP); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a silent engine: %v", err)
 	}
 	silent.conn.Close()
 	startFakeEngine(t, filepath.Join(dir, "e.sock"), func(q []byte) [][]byte { return [][]byte{respond(t, "time_status_np", q)} })
-	if _, err := c.Get(short(t), 1, idTimeStatusNP); err != nil {
+	if _, err := c.Get(patient(t), 1, idTimeStatusNP); err != nil {
 		t.Errorf("a new engine at the same path: %v", err)
 	}
 }
@@ -212,7 +215,7 @@ func TestASubscriptionIsAcknowledgedAndNotificationsArrive(t *testing.T) {
 		return [][]byte{ack, change}
 	})
 	c := dial(t, dir)
-	if err := c.Subscribe(short(t), time.Minute); err != nil {
+	if err := c.Subscribe(patient(t), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -2,7 +2,6 @@ package ptp
 
 import (
 	"context"
-	"flag"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,10 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"gotest.tools/v3/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func config() Config {
 	return Config{
@@ -51,19 +48,7 @@ func TestRender(t *testing.T) {
 			t.Fatalf("%s: %v", c.golden, err)
 		}
 		got += "\n# argv: " + strings.Join(Argv(c.Config), " ") + "\n# capabilities: " + strings.Join(LinuxCapabilities(c.Config), " ") + "\n"
-		path := filepath.Join("testdata", "render", c.golden+".txt")
-		if *update {
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s:\n%s", c.golden, diff)
-		}
+		golden.Assert(t, got, filepath.Join("render", c.golden+".txt"))
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"gotest.tools/v3/golden"
+
 	"clockarbiter/arbiter"
 	"clockarbiter/arbiter/roster"
 	"clockarbiter/clock"
@@ -277,5 +279,5 @@ func TestEntriesForPeople(t *testing.T) {
 	for _, e := range r.journal.entries {
 		text += fmt.Sprintf("%d %s\n", e.Priority, e.Message)
 	}
-	golden(t, "entries.txt", figures.ReplaceAllString(text, "#$2"))
+	golden.Assert(t, figures.ReplaceAllString(text, "#$2"), "entries.txt")
 }

@@ -1,22 +1,16 @@
 package supervisor
 
 import (
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"clockarbiter/supervisor/process"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestMain is the shim of the children that the tests start, or runs the tests.
 func TestMain(m *testing.M) {
@@ -25,27 +19,6 @@ func TestMain(m *testing.M) {
 		syscall.Exit(127)
 	}
 	os.Exit(m.Run())
-}
-
-// golden compares got with testdata/name, or rewrites the file with -update.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got), -update rewrites it:\n%s", path, diff)
-	}
 }
 
 // memoryJournal keeps what was written.

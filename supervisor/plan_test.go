@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"gotest.tools/v3/golden"
+
 	"clockarbiter/configs"
 	"clockarbiter/ptp"
 	"clockarbiter/sources"
@@ -55,7 +57,7 @@ func TestPlanOfEachExample(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, "plan/"+name+".txt", NewPlan(parse(t, string(data)), hostFacts()).String())
+			golden.Assert(t, NewPlan(parse(t, string(data)), hostFacts()).String(), "plan/"+name+".txt")
 		})
 	}
 }
@@ -74,7 +76,7 @@ name = "eth0"
 `)
 	facts := hostFacts()
 	facts.Chronyd = Program{Path: "chronyd", Problem: "program chronyd is not there: install the package chrony, or set ntp.chronyd"}
-	golden(t, "plan-problems.txt", NewPlan(cfg, facts).String())
+	golden.Assert(t, NewPlan(cfg, facts).String(), "plan-problems.txt")
 }
 
 func TestPortsOfOnePHCShareAnEngineAndContradictingOnesDoNotRun(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,12 +12,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"gotest.tools/v3/golden"
 
 	"clockarbiter/integration/frugal"
 	"clockarbiter/supervisor/rivals"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 var examined = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
@@ -80,19 +78,7 @@ func TestDoctorFindings(t *testing.T) {
 			if err := show(&out, examine(f)); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join("testdata", "doctor-"+name+suffix)
-			if *update {
-				if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), out.String()); diff != "" {
-				t.Errorf("%s (-want +got), -update rewrites it:\n%s", path, diff)
-			}
+			golden.Assert(t, out.String(), "doctor-"+name+suffix)
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"gotest.tools/v3/golden"
+
 	"clockarbiter/arbiter"
 	"clockarbiter/recording"
 )
@@ -58,7 +60,7 @@ func TestReplayRepeatsARecording(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	golden(t, "replay.txt", out)
+	golden.Assert(t, out, "replay.txt")
 	out, err = command(t, "replay", "--json", file)
 	var v recording.Verdict
 	if err == nil {
@@ -186,5 +188,5 @@ func TestComparisonForPeople(t *testing.T) {
 	}
 	var out bytes.Buffer
 	printComparison(&out, c)
-	golden(t, "whatif.txt", out.String())
+	golden.Assert(t, out.String(), "whatif.txt")
 }

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"gotest.tools/v3/golden"
 
 	"clockarbiter/arbiter"
 	"clockarbiter/arbiter/roster"
@@ -21,24 +20,6 @@ import (
 )
 
 const recordedFrom timescale.Instant = 1_790_000_000_000_000_000
-
-// golden compares got with testdata/name, or rewrites the file with -update.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got), -update rewrites it:\n%s", path, diff)
-	}
-}
 
 func some[T comparable](v T) sources.Optional[T] { return sources.Some(v) }
 
@@ -99,7 +80,7 @@ func TestExplanationsForPeople(t *testing.T) {
 			f.ID, f.Decision.At = "mu2k0c5s-1234", recordedFrom
 			var text bytes.Buffer
 			explain(f).print(&text)
-			golden(t, "why-"+name+".txt", text.String())
+			golden.Assert(t, text.String(), "why-"+name+".txt")
 		})
 	}
 }
@@ -113,7 +94,7 @@ func TestTheExplanationOfNowSaysSinceWhenAndWhoElseWrites(t *testing.T) {
 	}}
 	var text bytes.Buffer
 	explainNow(st).print(&text)
-	golden(t, "why-now.txt", text.String())
+	golden.Assert(t, text.String(), "why-now.txt")
 }
 
 func TestExplanationAsJSON(t *testing.T) {
@@ -123,7 +104,7 @@ func TestExplanationAsJSON(t *testing.T) {
 	if err := printJSON(&text, explain(f)); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "why-fault.json", text.String())
+	golden.Assert(t, text.String(), "why-fault.json")
 }
 
 func TestTimesAsPeopleWriteThem(t *testing.T) {
