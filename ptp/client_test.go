@@ -223,7 +223,7 @@ func TestASubscriptionIsAcknowledgedAndNotificationsArrive(t *testing.T) {
 		if m.ID != idPortDataSet {
 			t.Errorf("notification %+v", m)
 		}
-	case <-time.After(time.Second):
+	case <-time.After(time.Minute):
 		t.Error("no notification")
 	}
 }
