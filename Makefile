@@ -76,7 +76,7 @@ vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbite
 bench: ## the figures of docs/benchmark.md: estimator and discipline beside the peers (10 minutes)
 	$(GO) test ./integration/sim -run TestFigures -v -count=1 -timeout 60m -seeds 20 -hours 4
 
-bench-peers: vm-setup ## docs/benchmark-peers.md: beside timemaster, phc2sys and chronyd in the virtual machine (root, an hour)
+bench-peers: vm-setup ## docs/benchmark-peers.md: beside timemaster, phc2sys and chronyd in the virtual machine (root, half an hour)
 	CLOCKARBITER_VM=1 $(GO) test ./integration/vm/peers -run '^(TestBenchmark|TestReport)$$' -v -count=1 -timeout 6h -parallel 2 \
 		-runs $(CURDIR)/build/peers -docs $(CURDIR)/docs
 
