@@ -32,7 +32,9 @@ func TestBenchmark(t *testing.T) {
 		}
 	}
 	for _, p := range peers.Variants() {
-		measure(t, p, peers.SteadyScenario())
+		for _, s := range peers.Steady() {
+			measure(t, p, s)
+		}
 	}
 	p, s := peers.FloorRun()
 	measure(t, p, s)

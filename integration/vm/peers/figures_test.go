@@ -95,6 +95,24 @@ func TestARatioThatWasNotMeasuredDoesNotHold(t *testing.T) {
 	}
 }
 
+// TestTheBestVariantIsBestInAllOfItsRuns: one that was lucky once is not.
+func TestTheBestVariantIsBestInAllOfItsRuns(t *testing.T) {
+	rs := new(Results)
+	for i, s := range Steady() {
+		lucky := []float64{1, 1, 100}[i]
+		for peer, rms := range map[string]float64{Clockarbiter: 5, asChronyd + chronydVariants()[1].name: lucky, asChronyd + chronydVariants()[3].name: 10} {
+			rs.Add(Run{Peer: peer, Scenario: s.Name, Trace: trace(0, 300*time.Second, func(float64) float64 { return rms }), Locked: 100 * time.Second, Fault: 300 * time.Second})
+		}
+	}
+	ratios := rs.Ratios()
+	if r := ratios[1]; r.Got != 0.5 || !strings.Contains(r.What, "("+chronydVariants()[3].name+")") {
+		t.Errorf("%+v, want 0.5 of %s", r, chronydVariants()[3].name)
+	}
+	if r := ratios[0]; r.Holds() {
+		t.Errorf("%+v holds without a run", r)
+	}
+}
+
 func TestTheReportSaysWhatIsMissing(t *testing.T) {
 	rs := new(Results)
 	rs.Add(Run{Peer: Clockarbiter, Scenario: Death, Trace: trace(0, 900*time.Second, func(float64) float64 { return 5 }), Locked: 180 * time.Second, Fault: 480 * time.Second})

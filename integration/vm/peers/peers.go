@@ -41,9 +41,9 @@ const (
 func Peers() []Peer {
 	return []Peer{
 		clockarbiter(),
-		timemaster(Timemaster, bestTimemaster),
-		phc2sys(PHC2Sys, bestPHC2Sys),
-		chronyd(Chronyd, bestChronyd),
+		timemaster(Timemaster, timemasterVariants()[0]),
+		phc2sys(PHC2Sys, phc2sysVariants()[0]),
+		chronyd(Chronyd, chronydVariants()[0]),
 		accident(),
 	}
 }
@@ -162,7 +162,7 @@ func accident() Peer {
 		programs: []string{"chronyd -v", "ptp4l -v"},
 		install: func(t testing.TB, g *vm.Guest) {
 			installPTP4L(t, g)
-			installPHC2Sys(t, g, bestPHC2Sys)
+			installPHC2Sys(t, g, phc2sysVariants()[0])
 			g.Put(t, "/etc/chrony/chrony.conf", 0o644, []byte(chronyConf("")))
 		},
 	}
@@ -175,7 +175,7 @@ func nobody() Peer {
 
 // FloorRun is the peer and the scenario that show the noise floor.
 func FloorRun() (Peer, Scenario) {
-	return nobody(), Scenario{Name: Steady, Settle: 10 * time.Second, Locked: time.Minute}
+	return nobody(), Scenario{Name: AtRest, Settle: 10 * time.Second, Locked: time.Minute}
 }
 
 // start starts all units of the peer at once.

@@ -2,14 +2,8 @@ package peers
 
 import "fmt"
 
-// variant is a difference in configuration that was tried once; the table has the best.
+// variant is a difference in configuration. The first of each peer is in the table of all figures.
 type variant struct{ name, lines string }
-
-var (
-	bestTimemaster = timemasterVariants()[0]
-	bestPHC2Sys    = phc2sysVariants()[0]
-	bestChronyd    = chronydVariants()[0]
-)
 
 func timemasterVariants() []variant {
 	return []variant{
@@ -43,17 +37,24 @@ func chronydVariants() []variant {
 	return out
 }
 
-// Variants are the peers of the comparison of variants.
+// The names of variants begin with these.
+const (
+	asTimemaster = "timemaster: "
+	asPHC2Sys    = "phc2sys: "
+	asChronyd    = "chronyd: "
+)
+
+// Variants are the peers of the comparison of variants, and clockarbiter, which has but one.
 func Variants() []Peer {
-	var out []Peer
+	out := []Peer{clockarbiter()}
 	for _, v := range timemasterVariants() {
-		out = append(out, timemaster("timemaster: "+v.name, v))
+		out = append(out, timemaster(asTimemaster+v.name, v))
 	}
 	for _, v := range phc2sysVariants() {
-		out = append(out, phc2sys("phc2sys: "+v.name, v))
+		out = append(out, phc2sys(asPHC2Sys+v.name, v))
 	}
 	for _, v := range chronydVariants() {
-		out = append(out, chronyd("chronyd: "+v.name, v))
+		out = append(out, chronyd(asChronyd+v.name, v))
 	}
 	return out
 }
