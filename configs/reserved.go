@@ -99,6 +99,7 @@ var reservedPTPOptions = map[string]string{
 	"inhibit_delay_req":     "without a path delay there is no offset",
 	"kernel_leap":           "the supervisor alone applies leap seconds",
 	"logging_level":         "the supervisor reads the log; see log.level",
+	"max_frequency":         "the supervisor renders it: a clock of the interface that is far off must be stepped, not slewed at any rate",
 	"masteronly":            "ptp4l is always a client",
 	"message_tag":           "the supervisor reads the log",
 	"network_transport":     "write the key transport",

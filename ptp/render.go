@@ -53,6 +53,10 @@ const (
 	// stepThreshold: a PHC that is off by more is stepped, because after a reset of the PHC (link
 	// down, 37 s off) ptp4l would otherwise slew for hours. What is measured does not depend on it.
 	stepThreshold = time.Millisecond
+	// maxFrequencyPPB is what ptp4l may slew a PHC by. Its own limit is 90 %: a grandmaster that begins to lie by seconds
+	// between ptp4l's first two Syncs would bring the PHC to a tenth of its rate for seconds, in which no timestamp is
+	// worth anything.
+	maxFrequencyPPB = maxRatePPB
 	// txTimestampTimeout: ptp4l 3.1's default of 1 ms sends ports of busy hosts to FAULTY; waiting
 	// longer costs nothing unless a stamp is really lost.
 	txTimestampTimeout = 50 * time.Millisecond
@@ -126,7 +130,7 @@ func (c Config) global() []setting {
 		s = append(s, setting{"logMinDelayReqInterval", fmt.Sprint(firstDelayReqLog2)})
 	}
 	if c.Mode == Hardware {
-		return append(s, setting{"step_threshold", fmt.Sprint(stepThreshold.Seconds())})
+		return append(s, setting{"step_threshold", fmt.Sprint(stepThreshold.Seconds())}, setting{"max_frequency", fmt.Sprint(maxFrequencyPPB)})
 	}
 	return append(s, setting{"free_running", "1"})
 }
