@@ -122,8 +122,9 @@ func TestHourWithoutSources(t *testing.T) {
 	for n := range 3 {
 		w.StopServing(t, n+1)
 	}
-	h.Await(t, "in holdover", 6*time.Minute, mode("holdover")) // a server that is polled each 64 s is stale after 256
-	promised(t, w, g, 60, "sleep 58")
+	g.Sleep(t, 4*time.Minute) // a server that is polled each 64 s is stale after 256
+	h.Await(t, "in holdover", 2*time.Minute, mode("holdover"))
+	promised(t, w, g, 20, "sleep 178")
 	if st := h.Await(t, "in holdover still", time.Second, mode("holdover")); !st.Clock.Synchronised {
 		t.Error("an hour of holdover: not synchronised")
 	}
