@@ -167,6 +167,7 @@ func (d *Discipline) apply(c Command) error {
 		return nil
 	}
 	w.After = d.now()
+	d.servo.Commanded(w.Before.Add(w.After.Sub(w.Before) / 2))
 	d.watch.Wrote(w)
 	d.wrote = c
 	return nil

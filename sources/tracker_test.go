@@ -174,17 +174,15 @@ func TestCoarseFirstSamplesAreNoMeasureOfWhatComes(t *testing.T) {
 	for i := range 30 {
 		s := w.step()
 		s.Delay, s.Dispersion = Some(100*time.Nanosecond), 25
-		if i < 2 {
-			s.Dispersion = 800
-		}
+		s.Dispersion = []time.Duration{800, 800, 300, 250, 150, 25}[min(i, 5)]
 		if v := tr.Add(s); v.Outcome != Accepted {
 			t.Fatalf("sample %d: %+v", i, v)
 		}
 		e, ok := tr.Estimate(w.now)
-		if !ok || e.Samples != i+1 || e.Track != 1 || i == 2 && e.FreqSDPPB > 5000 {
+		if !ok || e.Samples != i+1 || e.Track != 1 || i == 4 && e.FreqSDPPB > 5000 {
 			t.Fatalf("after sample %d: %+v", i, e)
 		}
-		if off := math.Abs(float64(e.Offset) - w.offset); i > 3 && (off > 20 || e.Jitter > 60) {
+		if off := math.Abs(float64(e.Offset) - w.offset); i > 5 && (off > 20 || e.Jitter > 60) {
 			t.Errorf("after sample %d: off by %.0f ns, jitter %v", i, off, e.Jitter)
 		}
 	}

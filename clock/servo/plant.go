@@ -13,8 +13,8 @@ const (
 	priorBiasPPB = 500_000
 	// biasWalk is by how much the constant may wander, in ppb per square root of a second.
 	biasWalk = 0.01
-	// commandDelay is how uncertain the instant is at which a change of frequency took effect: the
-	// time between the reading and the write, and up to a jiffy in older kernels.
+	// commandDelay is how uncertain the instant is at which a change of frequency took effect, where a driver does
+	// not tell when it wrote, and up to a jiffy in older kernels.
 	commandDelay = 2 * time.Millisecond
 	// readFloor is the smallest standard deviation, in ns, believed of a reading of the clock.
 	readFloor = 1.0
@@ -29,6 +29,8 @@ type plant struct {
 	at      timescale.Instant
 	started bool
 	freqPPB float64
+	// commanded is when the frequency was last written, some ms after the reading that it answers.
+	commanded timescale.Instant
 	// base carries the whole nanoseconds: S - L may be decades, more than a float64 holds to the ns.
 	base        time.Duration
 	phase, bias float64
@@ -41,7 +43,7 @@ type plant struct {
 func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freqPPB float64) time.Duration {
 	variance := readVariance(window)
 	if !p.started {
-		*p = plant{at: at, started: true, freqPPB: freqPPB, base: offset, pp: variance, bb: priorBiasPPB * priorBiasPPB}
+		*p = plant{at: at, started: true, freqPPB: freqPPB, commanded: p.commanded, base: offset, pp: variance, bb: priorBiasPPB * priorBiasPPB}
 		return 0
 	}
 	p.predict(at, freqPPB)
@@ -57,7 +59,8 @@ func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freq
 // predict moves the state to at.
 func (p *plant) predict(at timescale.Instant, freqPPB float64) {
 	dt := at.Sub(p.at).Seconds()
-	p.phase += (freqPPB + p.bias) * dt
+	before := min(max(p.commanded.Sub(p.at).Seconds(), 0), dt)
+	p.phase += (freqPPB+p.bias)*dt + (p.freqPPB-freqPPB)*before
 	changed := (freqPPB - p.freqPPB) * commandDelay.Seconds()
 	p.pp += 2*p.pb*dt + p.bb*dt*dt + changed*changed
 	p.pb += p.bb * dt

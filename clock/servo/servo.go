@@ -71,6 +71,10 @@ func New(l Limits) *Servo { return &Servo{limits: l} }
 // Stepped tells the servo that d was added to the clock since the last Step.
 func (s *Servo) Stepped(d time.Duration) { s.plant.step(d) }
 
+// Commanded tells the servo when the frequency of the last Step was written: what was in force until then was the
+// one before.
+func (s *Servo) Commanded(at timescale.Instant) { s.plant.commanded = at }
+
 // Step takes one observation and returns the frequency for the next interval.
 func (s *Servo) Step(in Input) Output {
 	out := Output{Unexplained: s.plant.observe(in.At, in.System, in.Window, in.FreqPPB)}

@@ -29,8 +29,9 @@ type loop struct {
 	// Noise of a reading of the clock (uniform, half-width), and by how much more its window claims,
 	// ns.
 	reading, excess float64
-	// What passes between the reading and the new frequency.
+	// What passes between the reading and the new frequency, and whether the servo is told of it.
 	delay   time.Duration
+	told    bool
 	elapsed time.Duration
 	blind   bool // no target
 	late    time.Duration
@@ -62,6 +63,9 @@ func (l *loop) tick() (errorNS float64) {
 	l.clock += l.freq * l.delay.Seconds()
 	l.freq = math.Round(l.last.FreqPPB.Or(l.freq)/quantum) * quantum
 	l.clock -= l.freq * l.delay.Seconds()
+	if l.told {
+		l.servo.Commanded(in.At.Add(l.delay))
+	}
 	dt := (interval + l.late).Seconds()
 	l.clock += (l.freq + l.oscillator) * dt
 	l.target += l.rate * dt
@@ -169,6 +173,25 @@ func TestAWideWindowAndALateCommand(t *testing.T) {
 	t.Logf("control noise RMS %.2f ns, peak %.2f ns", rms, peak)
 	if rms > 5 {
 		t.Errorf("control noise RMS %.2f ns, want under 5 ns", rms)
+	}
+}
+
+// TestALateCommandThatIsToldLeavesNoError: after a slew the clock would be off by what it moved too late, for as long
+// as readings with a wide window take to show it.
+func TestALateCommandThatIsToldLeavesNoError(t *testing.T) {
+	after := func(told bool) float64 {
+		l := newLoop(limits)
+		l.reading, l.excess, l.delay, l.told = 5, 395, 2*time.Millisecond, told
+		l.run(400)
+		l.target += 20_000
+		l.run(20)
+		rms, _ := l.run(100)
+		return rms
+	}
+	if told, untold := after(true), after(false); told > 3 || untold < 3*told {
+		t.Errorf("RMS %.1f ns, and %.1f ns where the servo is not told", told, untold)
+	} else {
+		t.Logf("RMS %.1f ns, and %.1f ns where the servo is not told", told, untold)
 	}
 }
 

@@ -176,6 +176,12 @@ func TestGrandmasterLies(t *testing.T) {
 			g.Sleep(t, 10*time.Second)
 			st := h.Await(t, "keeping the liar out", time.Second, func(st supervisor.Status) bool { return state(st, sourceB) == "falseticker" })
 			t.Log(reason(st, sourceB))
+			trace := w.CollectTrace(t)
+			t.Log(trace)
+			atMost(t, "true error", trace.Max(), lied)
+			if n := trace.Steps(); n != 0 {
+				t.Errorf("%d steps", n)
+			}
 			tc.mend()
 			if i > 0 { // who lies again and again is believed later and later, by who remembers
 				g.Run(t, "systemctl stop clockarbiter; rm -rf /var/lib/clockarbiter/*; systemctl start clockarbiter")
@@ -184,12 +190,6 @@ func TestGrandmasterLies(t *testing.T) {
 			h.Await(t, "locked to PTP again, and ptp4l too", 2*time.Minute, func(st supervisor.Status) bool {
 				return vm.Following("ptp")(st) && strings.Contains(source(st, sourceB).Detail, "port is SLAVE")
 			})
-			trace := w.CollectTrace(t)
-			t.Log(trace)
-			atMost(t, "true error", trace.Max(), lied)
-			if n := trace.Steps(); n != 0 {
-				t.Errorf("%d steps", n)
-			}
 		})
 	}
 }
