@@ -46,7 +46,7 @@ type Tracker struct {
 	usualWander wanderAverage
 	resolution  minimum
 	newest      Sample
-	coarse      time.Duration               // dispersion of the sample that the fit began with
+	guessed     float64                     // of the spread when the fit began, a variance in ns^2
 	heard       Optional[timescale.Instant] // newest sample looked at, held ones included
 	now         Optional[timescale.Instant]
 	held        suspects
@@ -134,7 +134,7 @@ func (t *Tracker) start(s Sample) {
 	t.base = s.Offset
 	t.usual, t.usualWander = 0, wanderAverage{}
 	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), t.ratePrior())
-	t.started, t.samples, t.newest, t.coarse = true, 1, s, s.Dispersion
+	t.started, t.samples, t.newest, t.guessed = true, 1, s, t.noise.variance
 }
 
 // priorSpread guesses the spread of a source of which one sample is known: a tenth of the delay over
@@ -177,6 +177,7 @@ func (t *Tracker) readingVariance(s Sample) float64 {
 func (t *Tracker) judge(s Sample) Verdict {
 	dt := secondsBetween(t.newest.At, s.At)
 	predicted := t.fit.best.after(dt, t.fit.wander())
+	sharper := t.sharper(s)
 	t.learnPath(s)
 	spread := predicted.p00 + t.readingVariance(s)
 	r := t.reading(s, dt)
@@ -186,7 +187,7 @@ func (t *Tracker) judge(s Sample) Verdict {
 		t.fit.teach(r)
 		return t.hold(s, innovation, math.Sqrt(spread))
 	}
-	if t.samples < firstSamples && s.Dispersion*sharperBy < t.coarse {
+	if sharper {
 		t.sharpen(s, predicted)
 		return Verdict{Outcome: Accepted}
 	}
@@ -201,13 +202,20 @@ func (t *Tracker) judge(s Sample) Verdict {
 const (
 	// firstSamples are those that may be far worse than what is to come: a source that has just begun to measure may
 	// not know the rate of its own clock yet.
-	firstSamples = 16
-	// sharperBy is how much smaller than that of the first one a dispersion has to be.
+	firstSamples = 8
+	// sharperBy is how much smaller a dispersion has to be.
 	sharperBy = 4
 )
 
-// sharpen begins anew with a sample that says of itself that it is far better than the first. Of those before nothing is kept but the frequency:
-// their spread would be taken for that of what comes.
+// sharper reports whether a sample says of itself that it is far better than all before, of which there are few, and
+// the spread is still no more than was guessed of the first.
+func (t *Tracker) sharper(s Sample) bool {
+	least, ok := t.resolution.value()
+	return ok && t.samples < firstSamples && s.Dispersion*sharperBy < least && t.noise.variance <= t.guessed
+}
+
+// sharpen begins anew with a sample that is sharper than those before. Of them nothing is kept but the frequency:
+// what was guessed of their spread would be taken for that of what comes.
 func (t *Tracker) sharpen(s Sample, known belief) {
 	samples := t.samples
 	t.delay, t.resolution, t.held = minimum{}, minimum{}, suspects{}

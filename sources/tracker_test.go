@@ -174,16 +174,29 @@ func TestCoarseFirstSamplesAreNoMeasureOfWhatComes(t *testing.T) {
 	for i := range 30 {
 		s := w.step()
 		s.Delay, s.Dispersion = Some(100*time.Nanosecond), 25
-		s.Dispersion = []time.Duration{800, 800, 300, 250, 150, 25}[min(i, 5)]
+		s.Dispersion = []time.Duration{800, 800, 25}[min(i, 2)]
 		if v := tr.Add(s); v.Outcome != Accepted {
 			t.Fatalf("sample %d: %+v", i, v)
 		}
 		e, ok := tr.Estimate(w.now)
-		if !ok || e.Samples != i+1 || e.Track != 1 || i == 4 && e.FreqSDPPB > 5000 {
+		if !ok || e.Samples != i+1 || e.Track != 1 || i == 2 && e.FreqSDPPB > 5000 {
 			t.Fatalf("after sample %d: %+v", i, e)
 		}
-		if off := math.Abs(float64(e.Offset) - w.offset); i > 5 && (off > 20 || e.Jitter > 60) {
+		if off := math.Abs(float64(e.Offset) - w.offset); i > 3 && (off > 20 || e.Jitter > 60) {
 			t.Errorf("after sample %d: off by %.0f ns, jitter %v", i, off, e.Jitter)
+		}
+	}
+}
+
+// TestASpreadThatWasLearntStays: one that samples have shown to be larger than guessed is no guess any more.
+func TestASpreadThatWasLearntStays(t *testing.T) {
+	w, tr := newWorld(3), NewTracker(TrackerConfig{})
+	w.reading = gauss(5000)
+	for i := range 7 {
+		s := w.step()
+		s.Delay, s.Dispersion = Some(10*time.Microsecond), []time.Duration{3000, 3000, 3000, 3000, 3000, 300}[min(i, 5)]
+		if v := tr.Add(s); i == 6 && v.Outcome != Accepted {
+			t.Errorf("an ordinary sample after a sharper one: %+v", v)
 		}
 	}
 }
