@@ -123,7 +123,7 @@ func (r *round) objections(p *view) objections {
 
 // unsteady reports whether a believed source moved against L, and has not settled since.
 func (v *view) unsteady() bool {
-	began := v.rec.believed && v.rec.track != 0 && v.rec.track != v.est.Track
+	began := v.rec.believed && !v.rec.vouched && v.rec.track != 0 && v.rec.track != v.est.Track
 	return began || v.rec.jumped || v.rec.moved != nil
 }
 

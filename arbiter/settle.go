@@ -115,8 +115,9 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 		rec.base, rec.vouched = 0, false
 	}
 	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
-		rec.jumped, rec.continues, rec.base = true, false, v.est.Samples
-		rec.vouched = false
+		// One that others vouched for had too few samples to be right of itself: it is new again, and has not jumped.
+		rec.jumped, rec.believed = !rec.vouched, !rec.vouched
+		rec.continues, rec.base, rec.vouched = false, v.est.Samples, false
 	}
 	rec.track, rec.before = v.est.Track, v.est
 	if v.state != 0 && v.state <= Stale && rec.losses > 0 {

@@ -261,7 +261,7 @@ func (a *Arbiter) hearJumps(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
 		rec := v.rec
-		if !v.has || !rec.believed || rec.track == 0 || rec.track == v.est.Track || rec.moved != nil || v.state != 0 {
+		if !v.has || !rec.believed || rec.vouched || rec.track == 0 || rec.track == v.est.Track || rec.moved != nil || v.state != 0 {
 			continue
 		}
 		by := a.away(v, r.in.Now)
