@@ -121,9 +121,9 @@ func (r *round) objections(p *view) objections {
 	return o
 }
 
-// unsteady reports whether a believed source moved against L, and has not settled since.
+// unsteady reports whether a proven source moved against L, and has not settled since.
 func (v *view) unsteady() bool {
-	began := v.rec.believed && !v.rec.vouched && v.rec.track != 0 && v.rec.track != v.est.Track
+	began := v.rec.proven() && v.rec.track != 0 && v.rec.track != v.est.Track
 	return began || v.rec.jumped || v.rec.moved != nil
 }
 

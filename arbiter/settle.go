@@ -70,9 +70,12 @@ func (s *sentence) say(v *view, agreeing string) string {
 	return s.text
 }
 
-// start reports whether nobody has been believed yet for samples of its own.
+// proven reports whether the source is believed for samples of its own, and not because others vouch for it.
+func (rec *record) proven() bool { return rec.believed && !rec.vouched }
+
+// start reports whether nobody is proven yet.
 func (r *round) start() bool {
-	return !slices.ContainsFunc(r.views, func(v view) bool { return v.rec.believed && !v.rec.vouched })
+	return !slices.ContainsFunc(r.views, func(v view) bool { return v.rec.proven() })
 }
 
 // vouched reports whether sources that are independent of v and of each other stand behind all of its error
@@ -116,7 +119,7 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 	}
 	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
 		// One that others vouched for had too few samples to be right of itself: it is new again, and has not jumped.
-		rec.jumped, rec.believed = !rec.vouched, !rec.vouched
+		rec.jumped, rec.believed = rec.proven(), rec.proven()
 		rec.continues, rec.base, rec.vouched = false, v.est.Samples, false
 	}
 	rec.track, rec.before = v.est.Track, v.est

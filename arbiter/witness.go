@@ -253,7 +253,7 @@ func (a *Arbiter) forgetPath(r *round, v *view) {
 	v.rec.compared.forget()
 }
 
-// hearJumps looks for believed sources that started a new track elsewhere.
+// hearJumps looks for proven sources that started a new track elsewhere.
 func (a *Arbiter) hearJumps(r *round) {
 	if a.localEvent(r) {
 		return
@@ -261,7 +261,7 @@ func (a *Arbiter) hearJumps(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
 		rec := v.rec
-		if !v.has || !rec.believed || rec.vouched || rec.track == 0 || rec.track == v.est.Track || rec.moved != nil || v.state != 0 {
+		if !v.has || !rec.proven() || rec.track == 0 || rec.track == v.est.Track || rec.moved != nil || v.state != 0 {
 			continue
 		}
 		by := a.away(v, r.in.Now)

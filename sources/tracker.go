@@ -97,7 +97,7 @@ func (t *Tracker) Add(s Sample) Verdict {
 	}
 	t.heard = Some(s.At)
 	if !t.started {
-		t.start(s)
+		t.start(s, t.ratePrior())
 		return Verdict{Outcome: Accepted}
 	}
 	return t.judge(s)
@@ -127,13 +127,13 @@ func (t *Tracker) refuse(s Sample) (Verdict, bool) {
 	return Verdict{}, false
 }
 
-// start begins a track at s.
-func (t *Tracker) start(s Sample) {
+// start begins an estimate at s, with what is known of the frequency.
+func (t *Tracker) start(s Sample, known Rate) {
 	t.noise = newNoise(t.priorSpread(s))
 	t.learnPath(s)
 	t.base = s.Offset
 	t.usual, t.usualWander = 0, wanderAverage{}
-	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), t.ratePrior())
+	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), known)
 	t.started, t.samples, t.newest, t.guessed = true, 1, s, t.noise.variance
 }
 
@@ -219,8 +219,7 @@ func (t *Tracker) sharper(s Sample) bool {
 func (t *Tracker) sharpen(s Sample, known belief) {
 	samples := t.samples
 	t.delay, t.resolution, t.held = minimum{}, minimum{}, suspects{}
-	t.start(s)
-	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), Rate{FreqPPB: known.freq, SDPPB: math.Sqrt(known.p11)})
+	t.start(s, Rate{FreqPPB: known.freq, SDPPB: math.Sqrt(known.p11)})
 	t.samples = samples + 1
 }
 
@@ -285,7 +284,7 @@ func (t *Tracker) restart(evidence []Sample) {
 	t.delay, t.resolution = minimum{}, minimum{}
 	for i, s := range evidence {
 		if i == 0 {
-			t.start(s)
+			t.start(s, t.ratePrior())
 			t.noise.variance = max(t.noise.variance, spread*spread)
 			continue
 		}

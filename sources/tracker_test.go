@@ -173,8 +173,7 @@ func TestCoarseFirstSamplesAreNoMeasureOfWhatComes(t *testing.T) {
 	}
 	for i := range 30 {
 		s := w.step()
-		s.Delay, s.Dispersion = Some(100*time.Nanosecond), 25
-		s.Dispersion = []time.Duration{800, 800, 25}[min(i, 2)]
+		s.Delay, s.Dispersion = Some(100*time.Nanosecond), []time.Duration{800, 800, 25}[min(i, 2)]
 		if v := tr.Add(s); v.Outcome != Accepted {
 			t.Fatalf("sample %d: %+v", i, v)
 		}

@@ -149,9 +149,6 @@ func unblamed(t *testing.T, h vm.Host) {
 	}
 }
 
-// announceInterval is ptp4l's default: a grandmaster's UTC offset comes with its Announce messages.
-const announceInterval = 2 * time.Second
-
 // TestGrandmasterLies: what the one PTP grandmaster says becomes wrong while three NTP servers know
 // better.
 func TestGrandmasterLies(t *testing.T) {
@@ -165,7 +162,7 @@ func TestGrandmasterLies(t *testing.T) {
 		{"1 ms", func() { w.B().Lie(t, time.Millisecond) }, func() { w.B().Lie(t, -time.Millisecond) }, 0},
 		{"15 ms", func() { w.B().Lie(t, 15*time.Millisecond) }, func() { w.B().Lie(t, -15*time.Millisecond) }, 0},
 		{"37 s: UTC served as TAI", func() { w.B().Lie(t, -vm.UTCOffset) }, func() { w.B().Lie(t, vm.UTCOffset) }, 0},
-		{"UTC offset of 36 s", func() { w.B().Advertise(t, vm.Settings{UTCOffset: 36}) }, func() { w.B().Advertise(t, vm.Settings{}) }, announceInterval},
+		{"UTC offset of 36 s", func() { w.B().Advertise(t, vm.Settings{UTCOffset: 36}) }, func() { w.B().Advertise(t, vm.Settings{}) }, vm.AnnounceInterval},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w.StartTrace(t, 250*time.Millisecond)

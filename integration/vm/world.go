@@ -206,6 +206,9 @@ n=0; until [ -S /run/%[1]s.sock ]; do n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1; d
 	m.Advertise(t, Settings{})
 }
 
+// AnnounceInterval is ptp4l's default: what a grandmaster says of itself, its UTC offset too, comes with its Announces.
+const AnnounceInterval = 2 * time.Second
+
 // MasterSince is when its port became MASTER, on the guest's monotonic clock: its Announces are whole intervals later.
 func (m Grandmaster) MasterSince(t testing.TB) time.Duration {
 	t.Helper()

@@ -41,12 +41,7 @@ const steadyRuns = 3
 
 // Steady are those runs.
 func Steady() []Scenario {
-	list := make([]Scenario, steadyRuns)
-	for i := range list {
-		phase := time.Duration(i) * announceInterval / steadyRuns
-		list[i] = Scenario{Name: fmt.Sprintf("steady %d of %d", i+1, steadyRuns), Settle: 2 * time.Minute, Locked: 3 * time.Minute, Phase: phase}
-	}
-	return list
+	return spread(steadyRuns, Scenario{Name: "steady ", Settle: 2 * time.Minute, Locked: 3 * time.Minute})
 }
 
 // Scenarios are those of the table.
@@ -64,18 +59,19 @@ func Scenarios() []Scenario {
 	}
 }
 
-// announceInterval is the grandmaster's.
-const announceInterval = 2 * time.Second
-
 // starting begins the names of the scenarios that are a start and nothing else.
 const starting = "start "
 
-// Starts are n of them, at phases that cover the Announce interval evenly.
-func Starts(n int) []Scenario {
+// Starts are n of them.
+func Starts(n int) []Scenario { return spread(n, Scenario{Name: starting, Settle: 2 * time.Minute}) }
+
+// spread is a scenario n times, at phases that cover the Announce interval evenly.
+func spread(n int, s Scenario) []Scenario {
 	list := make([]Scenario, n)
 	for i := range list {
-		phase := time.Duration(i) * announceInterval / time.Duration(n)
-		list[i] = Scenario{Name: fmt.Sprintf("%s%d of %d", starting, i+1, n), Settle: 2 * time.Minute, Phase: phase}
+		list[i] = s
+		list[i].Name += fmt.Sprintf("%d of %d", i+1, n)
+		list[i].Phase = time.Duration(i) * vm.AnnounceInterval / time.Duration(n)
 	}
 	return list
 }
@@ -173,8 +169,8 @@ func (s Scenario) spacing() time.Duration {
 // awaitPhase lets the guest's time pass until so long after one of grandmaster B's Announces.
 func awaitPhase(t testing.TB, g *vm.Guest, w vm.World, phase time.Duration) {
 	t.Helper()
-	since := (g.Monotonic(t) - w.B().MasterSince(t)) % announceInterval
-	g.Sleep(t, (phase-since+announceInterval)%announceInterval)
+	since := (g.Monotonic(t) - w.B().MasterSince(t)) % vm.AnnounceInterval
+	g.Sleep(t, (phase-since+vm.AnnounceInterval)%vm.AnnounceInterval)
 }
 
 // pass lets the guest's time pass, in pieces that a busy machine runs in the time that one script may take.
