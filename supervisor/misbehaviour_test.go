@@ -70,6 +70,9 @@ func (h *harbour) misbehave(t *testing.T) (children []Child, reasons map[string]
 		}
 }
 
+// disturbed is by how much a loop is late that had to wait for a child: each of them is waited for for longer.
+const disturbed = 500 * time.Millisecond
+
 // Every kind at once: each is recognised in bounded time, restarted with a growing pause and left alone
 // when it fails on; a sound one among them is not touched, and the loop ticks on.
 func TestEveryMisbehaviourIsRecognisedAndDisturbsNobody(t *testing.T) {
@@ -124,14 +127,14 @@ func TestEveryMisbehaviourIsRecognisedAndDisturbsNobody(t *testing.T) {
 		t.Errorf("the good one was disturbed: %+v", st)
 	}
 	if st := h.of("shouting"); st.Phase != "running" || st.Restarts != 0 {
-		t.Errorf("garbage on its output alone is no failure: %+v", st)
+		t.Errorf("garbage on its output alone is no failure: %+v; %v", st, r.journal.messages(MessageChild))
 	}
 	cancel()
 	wg.Wait()
 	st, _ := r.snapshot()
 	is, was := r.state.late.quantile(0.95), idle.quantile(0.95)
 	t.Logf("%d ticks; 95 %% late by at most %v, of an idle loop beside it %v", st.Loop.Ticks, is, was)
-	if is > 2*was+r.interval {
+	if is > 4*was+disturbed {
 		t.Errorf("95 %% of the ticks were late by up to %v, of an idle loop beside it by %v", is, was)
 	}
 }

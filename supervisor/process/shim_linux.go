@@ -108,7 +108,7 @@ func parseOrder(text []byte) (order, error) {
 }
 
 // become does all that the order says and executes the program; it returns only an error. ready is
-// called when nothing but the execve is left to do.
+// called when nothing but the limits and the execve is left to do.
 func (o order) become(ready func() error) error {
 	wanted, err := newCapabilitySet(o.Capabilities)
 	if err != nil {
@@ -131,11 +131,13 @@ func (o order) become(ready func() error) error {
 	if err := closeOnExec(orderFD); err != nil {
 		return fmt.Errorf("close inherited descriptors: %w", err)
 	}
-	if err := o.Limits.apply(); err != nil {
-		return err
-	}
 	if err := ready(); err != nil {
 		return fmt.Errorf("report to the supervisor: %w", err)
+	}
+	// Last of all, because they bind this process, too: one that has more memory than the program may have,
+	// as under the race detector, dies of the next thread that its runtime wants.
+	if err := o.Limits.apply(); err != nil {
+		return err
 	}
 	return explainExec(o.Argv[0], syscall.Exec(o.Argv[0], o.Argv, o.Env))
 }
