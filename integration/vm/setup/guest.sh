@@ -90,6 +90,8 @@ configure() {
 		ln -sf "../guest-$unit.service" "$etc/systemd/system/multi-user.target.wants/"
 	done
 	install -m 755 "$here/guest/network" "$guest/usr/local/sbin/guest-network"
+	install -m 644 "$here/guest/zipcode.py" "$guest/usr/lib/python3/dist-packages/"
+	echo "import zipcode" >"$guest/usr/lib/python3/dist-packages/zipcode.pth"
 	(cd "$repository" && CGO_ENABLED=0 go build -trimpath -o "$guest/usr/local/sbin/guest-agent" ./integration/vm/guest/agent)
 	printf 'UseDNS no\nPermitRootLogin prohibit-password\nUsePAM no\nPrintMotd no\n' >"$etc/ssh/sshd_config.d/guest.conf"
 	rm -f "$root/id" "$root/id.pub"
