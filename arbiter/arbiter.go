@@ -162,8 +162,9 @@ type record struct {
 	before sources.Estimate
 	// base is the count of samples from which settling counts.
 	base int
-	// jumped is set when a believed source started a new track, and until it has settled again.
+	// jumped is set when a proven source started a new track elsewhere, jumpedBy away, and until it has settled again.
 	jumped   bool
+	jumpedBy time.Duration
 	believed bool
 	// vouched is set while others stand in for the samples that it has yet to show.
 	vouched bool

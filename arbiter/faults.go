@@ -192,7 +192,7 @@ func (a *Arbiter) nameFaults(r *round) {
 			r.fault(FaultJump, v.ID, why)
 		}
 		if v.rec.jumped && v.rec.moved == nil && !v.duplicate {
-			r.fault(FaultJump, v.ID, fmt.Sprintf("it began track %d against the local timescale: %s", v.est.Track, v.reason))
+			r.fault(FaultJump, v.ID, fmt.Sprintf("it began track %d against the local timescale, %v away: %s", v.est.Track, show(v.rec.jumpedBy), v.reason))
 		}
 	}
 	a.nameDates(r)

@@ -395,3 +395,26 @@ func TestReferenceIDOfAServer(t *testing.T) {
 		}
 	}
 }
+
+// A track that begins about where the one before ended is a spread that was taken for smaller than it is: nobody
+// is blamed, and the source settles anew.
+func TestANewTrackIsAJumpOnlyElsewhere(t *testing.T) {
+	for _, tt := range []struct {
+		by   time.Duration
+		jump bool
+	}{{15 * time.Microsecond, false}, {-15 * time.Microsecond, false}, {200 * time.Microsecond, true}, {-15 * time.Millisecond, true}} {
+		s := newStage(DefaultConfig(), noon, "ntp:a", "ntp:b", "ntp:c").next(20)
+		s.estimate(1, func(e *sources.Estimate) { e.Track, e.Samples, e.Offset = 2, 3, tt.by })
+		s.next(1)
+		b := s.d.Verdicts[1]
+		if s.names(FaultJump, "ntp:b") != tt.jump {
+			t.Errorf("%v: faults %v", tt.by, s.d.Faults)
+		}
+		if !tt.jump && (b.State != Settling || b.Reason != "0 of 4 samples since it began anew") {
+			t.Errorf("%v: %v: %s", tt.by, b.State, b.Reason)
+		}
+		if s.next(4); s.d.Verdicts[1].State < Selectable && !tt.jump {
+			t.Errorf("%v: %v: %s", tt.by, s.d.Verdicts[1].State, s.d.Verdicts[1].Reason)
+		}
+	}
+}

@@ -100,6 +100,8 @@ func (rec *record) began() string {
 	switch {
 	case rec.jumped:
 		return "jumped against the local timescale"
+	case rec.believed && rec.losses == 0:
+		return "began anew"
 	case rec.believed:
 		return "came back"
 	default:
@@ -119,7 +121,8 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 	}
 	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
 		// One that others vouched for had too few samples to be right of itself: it is new again, and has not jumped.
-		rec.jumped, rec.believed = rec.proven(), rec.proven()
+		rec.jumpedBy, rec.jumped = v.leapt(r.in.Now)
+		rec.believed = rec.proven()
 		rec.continues, rec.base, rec.vouched = false, v.est.Samples, false
 	}
 	rec.track, rec.before = v.est.Track, v.est

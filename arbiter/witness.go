@@ -266,7 +266,7 @@ func (a *Arbiter) hearJumps(r *round) {
 		}
 		by := a.away(v, r.in.Now)
 		sd := math.Hypot(a.model.sd(), float64(v.est.OffsetSD))
-		moved := float64(magnitude(by)) > convictSD*sd+float64(movedFloor)
+		moved := float64(magnitude(by)) > convictSD*sd+v.movedFloor()
 		if moved && !a.otherRate(v, by) && a.contradicted(r, v) && !v.Options.Trust {
 			a.displace(r, v, by, false)
 		}
@@ -402,6 +402,14 @@ func (v *view) ownJump(now timescale.Instant) (time.Duration, bool) {
 		return 0, false
 	}
 	return subtract(v.est.Offset, v.rec.before.Project(now).Offset), true
+}
+
+// leapt reports whether a proven source began its track elsewhere, and how far away. One that began it about where
+// it was is only less steady than its tracker had taken it for.
+func (v *view) leapt(now timescale.Instant) (by time.Duration, leapt bool) {
+	by, ok := v.ownJump(now)
+	sd := math.Hypot(float64(v.est.OffsetSD), float64(v.rec.before.Project(now).OffsetSD))
+	return by, ok && v.rec.proven() && float64(magnitude(by)) > doubtSD*sd+v.movedFloor()
 }
 
 // isBack reports whether a displaced source, which is now that far from the reckoning, is back: because the reckoning
