@@ -21,6 +21,8 @@ type Source struct {
 	// Reach has the newest poll in the lowest bit. A poll counts as reached when a valid reply of
 	// a synchronised server came.
 	Reach uint8
+	// Latest is the offset of the newest sample in s, local - source: it tells that there is a new one.
+	Latest float64
 }
 
 // NTPData is what chronyd keeps of the last valid packet of a source, and its counters.
@@ -90,7 +92,7 @@ func decodeSource(p []byte) (Source, error) {
 		return Source{}, err
 	}
 	return Source{Address: decodeAddress(*r.IPAddr), Refclock: r.Mode == fbchrony.SourceModeRef,
-		PollLog2: int(r.Poll), Stratum: r.Stratum, Reach: uint8(r.Reachability)}, nil
+		PollLog2: int(r.Poll), Stratum: r.Stratum, Reach: uint8(r.Reachability), Latest: r.OrigLatestMeas}, nil
 }
 
 // goodCountAt is where total_good_count stands in both formats of an ntpdata reply. The library

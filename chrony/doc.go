@@ -7,9 +7,10 @@
 //
 // Every server is noselect and the only reference is a SOCK reference clock that Feed feeds with
 // offset 0. chronyd's virtual ("cooked") clock then never departs from CLOCK_REALTIME and its
-// samples are raw. Monitor asks for `dump`, reads the .dat file of each source, and turns each new
-// line into a sources.Sample on L. Should chronyd's clock depart from CLOCK_REALTIME all the same,
-// `tracking` says so and no sample of that poll is used.
+// samples are raw. Where the counters of a source have moved, Monitor asks for `dump`, reads the
+// .dat file of each source, and turns each new line into a sources.Sample on L. Should chronyd's
+// clock depart from CLOCK_REALTIME all the same, `tracking` says so and no sample of that poll is
+// used.
 //
 // # Sign
 //

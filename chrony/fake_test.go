@@ -102,6 +102,7 @@ type fakeSource struct {
 	name     string
 	refclock bool
 	reach    uint8
+	latest   uint32 // a chrony float
 	poll     int16
 	ntp      []byte
 	ntpType  uint16
@@ -158,7 +159,9 @@ func (s fakeSource) data() []byte {
 	for _, v := range []uint16{2, 1, mode, 1, uint16(s.reach)} { // stratum, state, mode, flags, reachability
 		p = binary.BigEndian.AppendUint16(p, v)
 	}
-	return append(p, make([]byte, 16)...)
+	p = binary.BigEndian.AppendUint32(p, 0) // age of the newest sample
+	p = binary.BigEndian.AppendUint32(p, s.latest)
+	return append(p, make([]byte, 8)...)
 }
 
 func (s fakeSource) body(cmd command) (kind, status uint16, data []byte) {

@@ -49,12 +49,17 @@ type Monitor struct {
 	log    *slog.Logger
 	period time.Duration
 	known  map[sources.ID]*track
+	// named is what chronyd has said of its sources that does not change while it has them.
+	named map[Address]naming
+	// undumped: the last dump did not come, or not whole.
+	undumped bool
 	// trouble is the last error of the whole daemon, for logging its edges.
 	trouble string
 }
 
 // track is what is remembered of one source from poll to poll.
 type track struct {
+	source   Source
 	counters counters
 	// seen are the times of the samples in the last dump. A sample is new when its time is not
 	// among them: after a backward step of the system clock, new samples have smaller times.
@@ -62,6 +67,13 @@ type track struct {
 	// trouble is the last error with the dump, for logging its edges.
 	trouble string
 	polled  bool
+}
+
+// naming is what chronyd has said of one of its sources.
+type naming struct {
+	name string
+	// plain: its packets are not authenticated.
+	plain bool
 }
 
 // NewMonitor returns the monitor of the chronyd that runs with c.
@@ -111,6 +123,7 @@ func (m *Monitor) Poll(ctx context.Context) sources.Update {
 		m.noteTrouble(err)
 	}
 	if err != nil {
+		m.named, m.undumped = nil, true // it may be another chronyd that answers next
 		m.reportAll(&update, "chronyd does not answer: "+err.Error())
 	} else {
 		update.Answered = true
@@ -132,12 +145,42 @@ type view struct {
 	auth   AuthData
 	// drifted is set when chronyd's clock has departed from CLOCK_REALTIME: no sample is raw.
 	drifted time.Duration
+	// dumped: the dump is of now.
+	dumped bool
 }
 
-// readSources makes chronyd dump, and asks for everything that the dump does not have.
+// readSources asks for everything that a dump does not have, and makes chronyd dump where that shows that
+// there may be something new in it: a second has no sample of a server that is polled each minute.
 func (m *Monitor) readSources(ctx context.Context) ([]view, error) {
-	if err := m.client.Dump(ctx); err != nil {
+	list, err := m.client.Sources(ctx)
+	if err != nil {
 		return nil, err
+	}
+	var views []view
+	known := m.named
+	m.named = make(map[Address]naming, len(list))
+	for _, s := range list {
+		if s.Refclock {
+			continue
+		}
+		v, err := m.readSource(ctx, s, known)
+		if isVanished(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if v.id != "" && !slices.ContainsFunc(views, func(o view) bool { return o.id == v.id }) {
+			views = append(views, v)
+		}
+	}
+	views = withoutIdlePools(views)
+	dump := m.undumped || slices.ContainsFunc(views, m.moved)
+	if dump {
+		if err := m.client.Dump(ctx); err != nil {
+			return nil, err
+		}
+		m.undumped = false
 	}
 	tracking, err := m.client.Tracking(ctx)
 	if err != nil {
@@ -147,45 +190,44 @@ func (m *Monitor) readSources(ctx context.Context) ([]view, error) {
 	if math.Abs(tracking.CurrentCorrection) > maxDumpSeconds {
 		drifted = maxDumpSeconds * time.Second
 	}
-	list, err := m.client.Sources(ctx)
-	if err != nil {
-		return nil, err
+	for i := range views {
+		views[i].drifted, views[i].dumped = drifted, dump
 	}
-	var views []view
-	for _, s := range list {
-		if s.Refclock {
-			continue
-		}
-		v, err := m.readSource(ctx, s)
-		if isVanished(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		v.drifted = drifted
-		if v.id != "" && !slices.ContainsFunc(views, func(o view) bool { return o.id == v.id }) {
-			views = append(views, v)
-		}
-	}
-	return withoutIdlePools(views), nil
+	return views, nil
 }
 
-// readSource asks for one source. Its ID is empty when the configuration does not have it.
-func (m *Monitor) readSource(ctx context.Context, s Source) (view, error) {
-	name, err := m.client.SourceName(ctx, s.Address)
-	if err != nil {
-		return view{}, err
+// moved reports whether chronyd has heard of the source, or has a new sample of it, since the last poll.
+func (m *Monitor) moved(v view) bool {
+	t := m.known[v.id]
+	if t == nil || t.source.Address != v.source.Address || t.source.Latest != v.source.Latest {
+		return true
 	}
-	v := view{id: identify(m.config.Servers, name, s.Address), source: s}
-	if v.id == "" || !s.Address.Resolved() {
-		return v, nil
+	was, is := t.counters.last, v.ntp
+	return was.Received != is.Received || was.Valid != is.Valid || was.Good != is.Good
+}
+
+// readSource asks for one source, but for what is known of it. Its ID is empty when the configuration does not have it.
+func (m *Monitor) readSource(ctx context.Context, s Source, known map[Address]naming) (v view, err error) {
+	n, again := known[s.Address]
+	if !again {
+		if n.name, err = m.client.SourceName(ctx, s.Address); err != nil {
+			return view{}, err
+		}
 	}
-	if v.ntp, err = m.client.NTPData(ctx, s.Address); err != nil {
-		return view{}, err
+	v = view{id: identify(m.config.Servers, n.name, s.Address), source: s}
+	if v.id != "" && s.Address.Resolved() {
+		if v.ntp, err = m.client.NTPData(ctx, s.Address); err != nil {
+			return view{}, err
+		}
+		if !n.plain {
+			if v.auth, err = m.client.AuthData(ctx, s.Address); err != nil {
+				return view{}, err
+			}
+			n.plain = v.auth.Mode == AuthNone
+		}
 	}
-	v.auth, err = m.client.AuthData(ctx, s.Address)
-	return v, err
+	m.named[s.Address] = n
+	return v, nil
 }
 
 // identify returns the ID of the source that chronyd knows by name and address: of the server that
@@ -227,6 +269,8 @@ func (m *Monitor) take(update *sources.Update, v view) {
 	now := m.clock.Now()
 	t.polled = true
 	samples, gained, err := m.newSamples(t, v)
+	m.undumped = m.undumped || err != nil
+	t.source = v.source
 	t.counters.advance(v.ntp, gained, now)
 	update.Samples = append(update.Samples, samples...)
 
@@ -247,7 +291,7 @@ func (m *Monitor) take(update *sources.Update, v view) {
 // there was anything, usable or not. An error may come with samples: those before the cut of a
 // truncated dump.
 func (m *Monitor) newSamples(t *track, v view) (out []sources.Sample, gained bool, err error) {
-	if !v.source.Address.Resolved() {
+	if !v.source.Address.Resolved() || !v.dumped {
 		return nil, false, nil
 	}
 	dump, err := readDump(m.config.DumpDir(), v.source.Address.IP)

@@ -48,6 +48,12 @@ func goodSource(ip, name string) fakeSource {
 		ntp: ntpBody(0, 2, 0x7f000001, allTests, 9, 9, 9, 9)}
 }
 
+// heard is the source after n more good replies.
+func (s fakeSource) heard(n uint32) fakeSource {
+	s.ntp = ntpBody(0, 2, 0x7f000001, allTests, 9+n, 9+n, 9+n, 9+n)
+	return s
+}
+
 func writeDump(t *testing.T, m *Monitor, ip, data string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(m.config.DumpDir(), ip+".dat"), []byte(data), 0o644); err != nil {
@@ -121,9 +127,13 @@ func TestMonitorSample(t *testing.T) {
 // Each sample is sent once: over polls, over a restart whose dump is shorter, over a dump that is
 // cut, and also after a backward step of the system clock, when new samples have smaller times.
 func TestMonitorSendsEachSampleOnce(t *testing.T) {
-	m, _ := fakeMonitor(t, fakeState{sources: []fakeSource{goodSource("192.0.2.1", "a")}}, Server{Address: "a"})
+	a := goodSource("192.0.2.1", "a")
+	m, f := fakeMonitor(t, fakeState{}, Server{Address: "a"})
+	polls := uint32(0)
 	poll := func(when, dump string, want ...int) {
 		t.Helper()
+		polls++
+		f.set(fakeState{sources: []fakeSource{a.heard(polls)}}.answer)
 		writeDump(t, m, "192.0.2.1", dump)
 		wantStamps(t, when, m.Poll(t.Context()), want...)
 	}
@@ -137,6 +147,43 @@ func TestMonitorSendsEachSampleOnce(t *testing.T) {
 	poll("restart", dumpOf(106), 106)
 	poll("backward step", dumpOf(50), 50)
 	poll("after the step", dumpOf(50, 51), 51)
+}
+
+// chronyd is made to write its samples only where its counters show that there may be a new one, and is asked
+// once for what does not change.
+func TestMonitorAsksForWhatMayBeNew(t *testing.T) {
+	a, b := goodSource("192.0.2.1", "a"), goodSource("192.0.2.2", "b")
+	b.auth = authBody(AuthSymmetric, 7, 160, 0, 0)
+	m, f := fakeMonitor(t, fakeState{sources: []fakeSource{a, b}}, Server{Address: "a"}, Server{Address: "b"})
+	poll := func(when string, dumps, names, auths int, now ...fakeSource) sources.Update {
+		t.Helper()
+		f.set(fakeState{sources: now}.answer)
+		before := [3]int{f.asked(cmdDump), f.asked(cmdSourceName), f.asked(cmdAuthData)}
+		u := m.Poll(t.Context())
+		got := [3]int{f.asked(cmdDump) - before[0], f.asked(cmdSourceName) - before[1], f.asked(cmdAuthData) - before[2]}
+		if want := [3]int{dumps, names, auths}; got != want {
+			t.Errorf("%s: asked for dumps, names and authentication %v times, want %v", when, got, want)
+		}
+		return u
+	}
+	writeDump(t, m, "192.0.2.1", dumpOf(100))
+	wantStamps(t, "first", poll("first", 1, 2, 2, a, b), 100)
+	wantConditions(t, "nothing new", poll("nothing new", 0, 0, 1, a, b), map[sources.ID]string{"ntp:a": "3 ", "ntp:b": "3 "})
+	writeDump(t, m, "192.0.2.1", dumpOf(100, 101))
+	wantStamps(t, "a reply", poll("a reply", 1, 0, 1, a.heard(1), b), 101)
+	writeDump(t, m, "192.0.2.1", dumpOf(100, 101, 102))
+	late := a.heard(1)
+	late.latest = 1<<25 | 1
+	wantStamps(t, "a sample without one", poll("a sample without one", 1, 0, 1, late, b), 102)
+	poll("silence", 0, 0, 1, late, b)
+	writeDump(t, m, "192.0.2.1", dumpOf(100, 101, 102, 103)[:390])
+	wantStamps(t, "cut", poll("cut", 1, 0, 1, late.heard(2), b))
+	writeDump(t, m, "192.0.2.1", dumpOf(100, 101, 102, 103))
+	wantStamps(t, "whole again", poll("whole again", 1, 0, 1, late.heard(2), b), 103)
+	poll("another in its place", 1, 1, 2, goodSource("192.0.2.9", "a"), b)
+	f.set(func(command, uint32, []byte) [][]byte { return nil })
+	m.Poll(t.Context())
+	poll("chronyd started again", 1, 2, 2, a.heard(3), b)
 }
 
 func TestMonitorNamesBadDumps(t *testing.T) {
@@ -242,6 +289,7 @@ func TestMonitorDistrustsADriftedChronyd(t *testing.T) {
 	wantStamps(t, "drifted", u)
 	wantConditions(t, "drifted", u, map[sources.ID]string{"ntp:a": "2 samples are not raw: chronyd's clock is 62.5ms from CLOCK_REALTIME"})
 	state.correction = 0
+	state.sources[0] = state.sources[0].heard(1)
 	f.set(state.answer)
 	writeDump(t, m, "192.0.2.1", dumpOf(100, 101))
 	u = m.Poll(t.Context())
