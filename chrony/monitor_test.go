@@ -288,9 +288,7 @@ func TestMonitorDistrustsADriftedChronyd(t *testing.T) {
 	u := m.Poll(t.Context())
 	wantStamps(t, "drifted", u)
 	wantConditions(t, "drifted", u, map[sources.ID]string{"ntp:a": "2 samples are not raw: chronyd's clock is 62.5ms from CLOCK_REALTIME"})
-	state.correction = 0
-	state.sources[0] = state.sources[0].heard(1)
-	f.set(state.answer)
+	f.set(fakeState{sources: []fakeSource{goodSource("192.0.2.1", "a").heard(1)}}.answer)
 	writeDump(t, m, "192.0.2.1", dumpOf(100, 101))
 	u = m.Poll(t.Context())
 	wantStamps(t, "back", u, 101)
