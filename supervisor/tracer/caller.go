@@ -102,7 +102,9 @@ func (f *finder) call(r record) Call {
 	if id, err := rivals.Identify(f.proc, r.process); err == nil && (id.Name == r.name || c.Command != "" && strings.HasPrefix(id.Command, c.Command)) {
 		c.Command = cmp.Or(id.Command, c.Command) // one that is ending has none any more
 		c.Exe, c.Unit, c.Container = id.Exe, id.Unit, id.Container
-		return c
+		if c.Unit != "" || c.Container != "" {
+			return c
+		}
 	}
 	where := f.path(r.cgroup)
 	if where == "" && r.leaf != "" {

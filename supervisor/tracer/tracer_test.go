@@ -237,6 +237,7 @@ func TestACallerIsFoundAliveOrGone(t *testing.T) {
 		{"its number is another's, and no argument is known", record{process: 300, name: "hwclock", cgroup: 3}, row{"hwclock", "cron.service", ""}},
 		{"gone, its cgroup is there", record{process: 9, name: "date", cgroup: 4}, row{"date", "docker-" + id + ".scope", "docker 0123456789ab"}},
 		{"gone, with its cgroup", record{process: 9, name: "date", cgroup: 99, leaf: "backup.service"}, row{"date", "backup.service", ""}},
+		{"ending, its own cgroup is gone", record{process: 301, name: "date", args: []string{"date", "-s"}, cgroup: 99, leaf: "stranger.service"}, row{"date", "stranger.service", ""}},
 		{"gone without a trace", record{process: 9, name: "date"}, row{"date", "", ""}},
 	} {
 		c.r.hook = hookSetTime
