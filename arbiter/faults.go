@@ -123,8 +123,7 @@ func (r *round) objections(p *view) objections {
 
 // unsteady reports whether a proven source moved against L, and has not settled since.
 func (v *view) unsteady() bool {
-	began := v.rec.proven() && v.rec.track != 0 && v.rec.track != v.est.Track
-	return began || v.rec.jumped || v.rec.moved != nil
+	return v.rec.proven() && v.anew() || v.rec.jumped || v.rec.moved != nil
 }
 
 // siblings counts the other PTP sources of other grandmasters that agree with p: all of them, or only those

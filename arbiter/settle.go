@@ -119,7 +119,7 @@ func (a *Arbiter) resettle(v *view, r *round, event bool) {
 	if v.est.Samples < rec.base {
 		rec.base, rec.vouched = 0, false
 	}
-	if rec.track != 0 && v.est.Track != rec.track && rec.believed && !event {
+	if v.anew() && rec.believed && !event {
 		// One that others vouched for had too few samples to be right of itself: it is new again, and has not jumped.
 		rec.jumpedBy, rec.jumped = v.leapt(r.in.Now)
 		rec.believed = rec.proven()
@@ -150,7 +150,7 @@ func (a *Arbiter) localEvent(r *round) bool {
 			continue
 		}
 		voters++
-		if v.rec.track != 0 && v.rec.track != v.est.Track {
+		if v.anew() {
 			began++
 		}
 	}

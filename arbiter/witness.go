@@ -261,7 +261,7 @@ func (a *Arbiter) hearJumps(r *round) {
 	for i := range r.views {
 		v := &r.views[i]
 		rec := v.rec
-		if !v.has || !rec.proven() || rec.track == 0 || rec.track == v.est.Track || rec.moved != nil || v.state != 0 {
+		if !v.has || !rec.proven() || !v.anew() || rec.moved != nil || v.state != 0 {
 			continue
 		}
 		by := a.away(v, r.in.Now)
@@ -396,9 +396,12 @@ func (m *displacement) fault() string {
 	return FaultJump
 }
 
+// anew reports whether the source has begun a new track since the step before.
+func (v *view) anew() bool { return v.rec.track != 0 && v.rec.track != v.est.Track }
+
 // ownJump is by how much the source began this track away from the one before.
 func (v *view) ownJump(now timescale.Instant) (time.Duration, bool) {
-	if v.rec.track == 0 || v.rec.track == v.est.Track {
+	if !v.anew() {
 		return 0, false
 	}
 	return subtract(v.est.Offset, v.rec.before.Project(now).Offset), true

@@ -104,7 +104,7 @@ func (f *finder) call(r record) Call {
 		c.Exe, c.Unit, c.Container = id.Exe, id.Unit, id.Container
 		if c.Unit != "" || c.Container != "" {
 			return c
-		}
+		} // one that is ending has no cgroup any more either
 	}
 	where := f.path(r.cgroup)
 	if where == "" && r.leaf != "" {
