@@ -124,7 +124,8 @@ func (a *Arbiter) strand(r *round) {
 	}
 }
 
-// watchRate names a jump of the oscillator's own frequency.
+// watchRate names a jump of the oscillator's own frequency. What is usual is not learnt of a source that is new: at a cold
+// start its rate may be wrong by more than it knows, and a better one would then show a jump that was none.
 func (a *Arbiter) watchRate(r *round, e sources.Estimate) {
 	m := &a.local.rate
 	change := e.FreqPPB - m.mean
@@ -133,7 +134,7 @@ func (a *Arbiter) watchRate(r *round, e sources.Estimate) {
 		a.remember(r, FaultRate, "", fmt.Sprintf("the local oscillator changed by %.0f ppb: temperature, migration, or another clocksource", change))
 		*m = average{}
 	}
-	if a.mode == Locked {
+	if a.mode == Locked && r.chosen.est.Samples >= green {
 		m.add(r.in.Now, e.FreqPPB, 1, rateMemory)
 	}
 }

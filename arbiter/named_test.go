@@ -418,3 +418,41 @@ func TestANewTrackIsAJumpOnlyElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestARateLearntOfANewSourceIsNoUsualOne: the oscillator did not change because a better source corrects what a few
+// samples of another made of its rate.
+func TestARateLearntOfANewSourceIsNoUsualOne(t *testing.T) {
+	for _, tt := range []struct {
+		rule    string
+		samples int
+		named   bool
+	}{
+		{"a source that is new", 2, false},
+		{"one that is known", green, true},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newStage(DefaultConfig(), noon, "ntp:a", "ptp:eth0")
+			s.estimate(1, func(e *sources.Estimate) { e.Bound, e.OffsetSD = time.Microsecond, 10*time.Nanosecond })
+			s.in.Candidates[1].Report = sources.Some(sources.Report{Source: "ptp:eth0", Condition: sources.Unreachable})
+			run := func(n int, ntpPPB float64, first int) (named bool) {
+				for k := range n {
+					s.estimate(0, func(e *sources.Estimate) { e.FreqPPB, e.FreqSDPPB, e.Samples = ntpPPB, 100, first+k/8 })
+					s.next(1)
+					named = named || s.names(FaultRate, "")
+				}
+				return named
+			}
+			if run(90, 2000, tt.samples) || s.d.Mode != Locked {
+				t.Fatalf("mode %v with %v", s.d.Mode, s.d.Faults)
+			}
+			s.in.Candidates[1].Report = sources.Some(sources.Report{Source: "ptp:eth0", Condition: sources.Measuring})
+			named := run(90, 2000, tt.samples+12)
+			if id, _ := s.d.Selected.Get(); id != "ptp:eth0" {
+				t.Fatalf("%v is followed", id)
+			}
+			if named != tt.named {
+				t.Errorf("a jump of the oscillator is named: %v, want %v", named, tt.named)
+			}
+		})
+	}
+}

@@ -18,6 +18,8 @@ const (
 	commandDelay = 2 * time.Millisecond
 	// readFloor is the smallest standard deviation, in ns, believed of a reading of the clock.
 	readFloor = 1.0
+	// readMemory is over how many readings their scatter is learnt, readLeast how many it takes.
+	readMemory, readLeast = 16, 8
 	// surpriseSDs is how many standard deviations of the prediction, beyond the reading's own
 	// window, make an observation a surprise: the clock was moved by somebody else.
 	surpriseSDs = 6
@@ -36,12 +38,13 @@ type plant struct {
 	phase, bias float64
 	// The covariance: ns^2, ns*ppb, ppb^2.
 	pp, pb, bb float64
+	readings   scatter
 }
 
 // observe moves the state to the observation and takes it in. freqPPB was in force since the last
 // one. It returns what was not explained: 0 unless the clock was moved by somebody else.
 func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freqPPB float64) time.Duration {
-	variance := readVariance(window)
+	variance := p.readings.variance(window)
 	if !p.started {
 		*p = plant{at: at, started: true, freqPPB: freqPPB, commanded: p.commanded, base: offset, pp: variance, bb: priorBiasPPB * priorBiasPPB}
 		return 0
@@ -51,6 +54,9 @@ func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freq
 	if math.Abs(innovation) > float64(window)+surpriseSDs*math.Sqrt(p.pp+readFloor*readFloor) {
 		p.restart(offset, variance)
 		return time.Duration(math.Round(innovation))
+	}
+	if p.pp <= readVariance(window) {
+		p.readings.learn(innovation, window)
 	}
 	p.correct(innovation, variance)
 	return 0
@@ -92,7 +98,31 @@ func (p *plant) step(d time.Duration) { p.base += d }
 // errorTo returns target - clock, in ns.
 func (p *plant) errorTo(target time.Duration) float64 { return float64(target-p.base) - p.phase }
 
-// readVariance returns the variance of a reading, in ns^2: its error is uniform over the window.
+// scatter is how far readings of the clock fall from where it is, measured in what their windows permit. A window is
+// the largest error there can be: where reading takes a microsecond, as of an HPET or in a slow virtual machine, the
+// errors are a hundredth of it, and who believed the window would take a minute to see what a slew left behind.
+type scatter struct {
+	share float64 // mean square of the errors over readVariance
+	count int
+}
+
+// learn takes in an innovation, which is never less than the reading's error on average. It must come from a prediction
+// that is surer than the window.
+func (r *scatter) learn(innovation float64, window time.Duration) {
+	r.count = min(r.count+1, readMemory)
+	r.share += (innovation*innovation/readVariance(window) - r.share) / float64(r.count)
+}
+
+// variance is that of one reading, in ns^2, at most its window's.
+func (r *scatter) variance(window time.Duration) float64 {
+	v := readVariance(window)
+	if r.count >= readLeast {
+		v = min(v, max(r.share*v, readFloor*readFloor))
+	}
+	return v
+}
+
+// readVariance is the variance in ns^2 of an error that is uniform over the window.
 func readVariance(window time.Duration) float64 {
 	w := float64(window)
 	return w*w/3 + readFloor*readFloor
