@@ -456,3 +456,26 @@ func TestARateLearntOfANewSourceIsNoUsualOne(t *testing.T) {
 		})
 	}
 }
+
+// TestOneOfSeveralDoesNotBlameTheReference: a server that sees by far the sharpest and drifts alone is the one that does.
+func TestOneOfSeveralDoesNotBlameTheReference(t *testing.T) {
+	s := newStage(DefaultConfig(), noon, "ptp:eth0", "ntp:sharp", "ntp:b", "ntp:c")
+	s.estimate(0, func(e *sources.Estimate) { e.Bound, e.OffsetSD = time.Microsecond, 10*time.Nanosecond })
+	s.estimate(1, func(e *sources.Estimate) { e.Bound, e.Jitter = 100*time.Microsecond, 40*time.Microsecond })
+	for _, blunt := range []int{2, 3} {
+		s.estimate(blunt, func(e *sources.Estimate) { e.Jitter = 4 * time.Millisecond })
+	}
+	s.next(60)
+	named := false
+	for range 900 {
+		s.estimate(1, func(e *sources.Estimate) { e.Offset += 20 * time.Nanosecond })
+		s.next(1)
+		named = named || s.names(FaultDrift, "ntp:sharp")
+		if s.names(FaultDrift, "ptp:eth0") {
+			t.Fatalf("the reference is blamed: %+v", s.d.Faults)
+		}
+	}
+	if !named {
+		t.Error("the server that drifts is not named")
+	}
+}

@@ -190,6 +190,9 @@ func (a *Arbiter) hearReference(r *round) {
 	if !o.clear() {
 		return
 	}
+	if o.supporters < 2 && o.voices > 1 {
+		return // one that the rest do not follow: it is heard for itself
+	}
 	evidence := fmt.Sprintf("%d of %d other sources moved by %v +-%v against it", o.supporters, o.voices, show(nanoseconds(o.by)), show(nanoseconds(o.sd)))
 	if o.supporters < 2 || 2*o.supporters <= o.voices || ref.Options.Trust {
 		r.fault(FaultDrift, ref.ID, evidence+": it or they")
