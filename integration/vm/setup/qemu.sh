@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds Debian's QEMU with igb.patch into the cache: one machine model and the devices of the guest.
+# Builds Debian's QEMU with our patches into the cache: one machine model and the devices of the guest.
 # The result is a directory that runs on any machine: the program, its libraries and its firmware.
 . "$(dirname "$0")/common.sh"
 
-out=$cache/qemu-$(key "$here/qemu.sh" "$here/igb.patch" "$here/chroot.sh")
+out=$cache/qemu-$(key "$here/qemu.sh" "$here/igb.patch" "$here/idle.patch" "$here/chroot.sh")
 if [[ $1 == path ]]; then
 	echo "$out"
 	exit
@@ -22,7 +22,7 @@ get_source() {
 	rm -rf "$root/src"
 	mkdir -p "$root/src"
 	inside 'cd /src && apt-get update && apt-get source -qq qemu && mv qemu-*/ qemu'
-	patch -p1 -d "$root/src/qemu" <"$here/igb.patch"
+	cat "$here/igb.patch" "$here/idle.patch" | patch -p1 -d "$root/src/qemu"
 	# The firmware comes from Debian's packages.
 	sed -i 's/^if unpack_edk2_blobs/if false/' "$root/src/qemu/pc-bios/meson.build"
 	printf 'CONFIG_%s=y\n' "${devices[@]}" >"$root/src/qemu/configs/devices/x86_64-softmmu/clockarbiter.mak"
