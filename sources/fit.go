@@ -1,7 +1,11 @@
 package sources
 
-// fastInterval is the distance of readings, in seconds, below which their errors may be related.
-const fastInterval = 0.75
+const (
+	// fastInterval is the distance of readings, in seconds, below which their errors may be related.
+	fastInterval = 0.75
+	// slowReadings in a row that are farther apart show a source that only began with a burst.
+	slowReadings = 16
+)
 
 // fit is the estimate of one track: the bank that takes each reading as it comes, and for a source
 // that is read several times per second the blocks, of which the better counts.
@@ -9,6 +13,7 @@ type fit struct {
 	direct bank
 	blocks *blocks // nil for a slow source
 	bets   bets
+	slow   int // readings in a row that are no nearer than fastInterval
 	freqSD float64
 	best   belief
 }
@@ -34,9 +39,7 @@ type reading struct {
 
 // add takes a reading.
 func (f *fit) add(r reading) {
-	if f.blocks == nil && r.dt < fastInterval {
-		f.blocks = newBlocks(f.direct.best, f.direct.noise, f.freqSD)
-	}
+	f.pace(r.dt)
 	if f.blocks != nil {
 		f.addToBlocks(r)
 	}
@@ -48,6 +51,21 @@ func (f *fit) add(r reading) {
 	if share := f.bets.share(); share > 0 {
 		f.best = mixture(f.direct.best, f.blocks.belief(), share)
 	}
+}
+
+// pace begins with the blocks where readings follow fast, and ends with them where they no longer do: a block of one
+// reading knows nothing of its delay.
+func (f *fit) pace(dt float64) {
+	switch {
+	case dt >= fastInterval:
+		if f.slow = min(f.slow+1, slowReadings); f.slow == slowReadings {
+			f.blocks, f.bets = nil, bets{}
+		}
+		return
+	case f.blocks == nil:
+		f.blocks = newBlocks(f.direct.best, f.direct.noise, f.freqSD)
+	}
+	f.slow = 0
 }
 
 // addToBlocks settles and places the bets where a block ends, before either estimator has seen

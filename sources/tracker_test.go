@@ -554,3 +554,35 @@ func BenchmarkSixtyFourSources(b *testing.B) {
 	}
 	b.ReportMetric(100*many*rate*b.Elapsed().Seconds()/float64(b.N), "%core")
 }
+
+// TestABurstAtTheStartMakesNoFastSource: of an NTP server that begins with a burst, a packet that waited in a queue moves
+// nothing later on.
+func TestABurstAtTheStartMakesNoFastSource(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	tr := NewTracker(TrackerConfig{})
+	at := timescale.Instant(1_800_000_000 * int64(time.Second))
+	add := func(after, queued time.Duration) {
+		at = at.Add(after)
+		tr.Add(Sample{At: at, Offset: -queued / 2, Delay: Some(time.Microsecond + queued)})
+	}
+	load := 2.0
+	usual := func() time.Duration { // as busy as the network was
+		load += 0.1*(0.7-load) + 0.1*rng.NormFloat64()
+		return time.Duration(1000 * max(0, load))
+	}
+	for range 4 {
+		add(375*time.Millisecond, usual())
+	}
+	for range 80 {
+		add(time.Second, usual())
+	}
+	before, _ := tr.Estimate(at.Add(4 * time.Second))
+	add(4*time.Second, 7*time.Microsecond)
+	after, _ := tr.Estimate(at)
+	moved, bent := after.Offset-before.Offset, after.FreqPPB-before.FreqPPB
+	if moved.Abs() > 500*time.Nanosecond || math.Abs(bent) > 50 {
+		t.Errorf("a packet that waited 7 us moved the estimate by %v and its rate by %.0f ppb", moved, bent)
+	} else {
+		t.Logf("a packet that waited 7 us moved the estimate by %v and its rate by %.0f ppb", moved, bent)
+	}
+}
