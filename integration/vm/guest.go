@@ -132,7 +132,7 @@ func (g *Guest) connect() (err error) {
 			return err
 		}
 	}
-	if _, _, err := g.agent.run("true", bootLimit); err != nil {
+	if _, _, err := g.agent.do(run("true"), g.resume, bootLimit); err != nil {
 		return fmt.Errorf("%w\nconsole:\n%s", err, g.console())
 	}
 	return g.pause()
@@ -195,10 +195,12 @@ func (g *Guest) Run(t testing.TB, script string) string {
 
 // Try runs a shell script in the guest, with -e, and returns its output and exit status.
 func (g *Guest) Try(script string) (output string, status int, err error) {
-	if err := g.resume(); err != nil {
-		return "", 0, err
-	}
-	output, status, err = g.agent.run("set -e\n"+script, scriptLimit)
+	return g.do(run("set -e\n" + script))
+}
+
+// do has the guest's agent answer a request; the guest's time passes meanwhile.
+func (g *Guest) do(request []byte) (output string, status int, err error) {
+	output, status, err = g.agent.do(request, g.resume, scriptLimit)
 	return output, status, errors.Join(err, g.pause())
 }
 
@@ -211,12 +213,8 @@ func (g *Guest) Sleep(t testing.TB, d time.Duration) {
 // Put writes a file in the guest.
 func (g *Guest) Put(t testing.TB, path string, mode uint32, content []byte) {
 	t.Helper()
-	err := g.resume()
-	if err == nil {
-		err = errors.Join(g.agent.put(path, mode, content, scriptLimit), g.pause())
-	}
-	if err != nil {
-		t.Fatal(err)
+	if out, status, err := g.do(put(path, mode, content)); err != nil || status != 0 {
+		t.Fatalf("put %s: %s (%v)", path, out, err)
 	}
 }
 
