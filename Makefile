@@ -62,7 +62,7 @@ real: root build ## only the tests with real daemons in namespaces (root)
 	$(GO) test -race -count=1 -p 1 -timeout 5m -run '^TestReal' $(engines)
 	$(GO) test -race -count=1 -p 1 -timeout 5m $(real)
 
-test-vm: vm-setup ## every story of a whole host in a virtual machine: kernel clock, PHCs, systemd, Ansible (root, 15 minutes)
+test-vm: vm-setup ## every story of a whole host in a virtual machine: kernel clock, PHCs, systemd, Ansible (root, 12 minutes)
 	CLOCKARBITER_VM=1 $(GO) test -count=1 -v -p 1 -timeout 60m ./integration/vm ./integration/vm/peers
 
 vm-short: vm-setup ## the stories of test-vm that no change may break, as make test runs them (root, minutes)
@@ -76,7 +76,7 @@ vm-setup: root ## build the patched QEMU and the guest into ~/.cache/clockarbite
 bench: ## the figures of docs/benchmark.md: estimator and discipline beside the peers (10 minutes)
 	$(GO) test ./integration/sim -run TestFigures -v -count=1 -timeout 60m -seeds 20 -hours 4
 
-bench-peers: vm-setup ## docs/benchmark-peers.md: beside timemaster, phc2sys and chronyd in the virtual machine (root, half an hour)
+bench-peers: vm-setup ## docs/benchmark-peers.md: beside timemaster, phc2sys and chronyd in the virtual machine (root, twenty minutes)
 	CLOCKARBITER_VM=1 $(GO) test ./integration/vm/peers -run '^(TestBenchmark|TestReport)$$' -v -count=1 -timeout 6h -parallel 2 \
 		-runs $(CURDIR)/build/peers -docs $(CURDIR)/docs
 
