@@ -10,7 +10,6 @@ import (
 
 // ansible installs as a user would: the role, over ssh, on a host whose clock has other owners.
 func ansible(t *testing.T) {
-	t.Parallel()
 	g := vm.Start(t, vm.Real)
 	vm.NewWorld(t, g, vm.WorldOptions{NTPServers: 3, NoB: true})
 	g.Put(t, "/usr/lib/systemd/system/systemd-timesyncd.service", 0o644, []byte("[Service]\nExecStart=/bin/sleep infinity\n"))

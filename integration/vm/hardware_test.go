@@ -191,11 +191,9 @@ func TestGrandmasterLies(t *testing.T) {
 	}
 }
 
-// TestLinkDown: the driver resets the PHC to CLOCK_REALTIME, which is UTC, when the port comes up again:
+// linkDown: the driver resets the PHC to CLOCK_REALTIME, which is UTC, when the port comes up again:
 // 37 s off.
-func TestLinkDown(t *testing.T) {
-	long(t)
-	t.Parallel()
+func linkDown(t *testing.T) {
 	g, w, h := locked(t, ordinary, hardwareA+threeNTP, sourceA)
 	w.StartTrace(t, 250*time.Millisecond)
 	g.Run(t, "ip link set enp2s0 down; sleep 5; ip link set enp2s0 up")

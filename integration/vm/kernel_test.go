@@ -159,23 +159,14 @@ func promised(t *testing.T, w vm.World, g *vm.Guest, n int, pause string) {
 	t.Logf("maxerror %v to %v", least, most)
 }
 
-// TestLeapSecond: the last second of the year is counted twice, or left out, on a clock that stays right.
-func TestLeapSecond(t *testing.T) {
-	long(t)
-	for _, tc := range []struct {
-		name string
-		date time.Time
-		leap int
-		flag int
-	}{
-		{"inserted", time.Date(2026, 12, 31, 23, 58, 0, 0, time.UTC), 1, staInsert},
-		{"deleted", time.Date(2027, 6, 30, 23, 58, 0, 0, time.UTC), -1, staDelete},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			leapSecond(t, vm.WorldOptions{TruthPPB: ordinaryPPB, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true, Date: tc.date, Leap: tc.leap}, tc.flag)
-		})
-	}
+// leapSecondInserted: the last second of the year is counted twice, on a clock that stays right.
+func leapSecondInserted(t *testing.T) {
+	leapSecond(t, time.Date(2026, 12, 31, 23, 58, 0, 0, time.UTC), 1, staInsert)
+}
+
+// leapSecondDeleted: the last second of June is left out.
+func leapSecondDeleted(t *testing.T) {
+	leapSecond(t, time.Date(2027, 6, 30, 23, 58, 0, 0, time.UTC), -1, staDelete)
 }
 
 // leapTable is a leap-seconds.list that knows of the world's leap second, as tzdata's would.
@@ -199,7 +190,9 @@ func betweenTicks(tr vm.Trace, leap time.Duration) vm.Trace {
 	return tr
 }
 
-func leapSecond(t *testing.T, o vm.WorldOptions, flag int) {
+func leapSecond(t *testing.T, date time.Time, leap, flag int) {
+	t.Helper()
+	o := vm.WorldOptions{TruthPPB: ordinaryPPB, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true, Date: date, Leap: leap}
 	g := vm.Start(t, vm.Virtual)
 	g.Put(t, "/etc/leap-seconds.list", 0o644, leapTable(o))
 	w, h := lockedIn(t, g, o, "[arbiter]\nleap_table = \"/etc/leap-seconds.list\"\n"+hardwareA+threeNTP, sourceA)
@@ -208,14 +201,14 @@ func leapSecond(t *testing.T, o vm.WorldOptions, flag int) {
 	}
 	before := g.Monotonic(t)
 	w.StartTrace(t, 250*time.Millisecond)
-	date := strings.TrimSpace(g.Run(t, "date -u +%FT%TZ"))
-	now, err := time.Parse(time.RFC3339, date)
+	clock := strings.TrimSpace(g.Run(t, "date -u +%FT%TZ"))
+	now, err := time.Parse(time.RFC3339, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	midnight := o.Date.Truncate(24 * time.Hour).Add(24 * time.Hour)
 	if !now.Before(midnight.Add(-5 * time.Second)) {
-		t.Fatalf("locked at %s only: too late for the leap second", date)
+		t.Fatalf("locked at %s only: too late for the leap second", clock)
 	}
 	g.Sleep(t, midnight.Sub(now)+time.Minute)
 	h.Await(t, "locked to PTP", time.Minute, vm.Following("ptp"))

@@ -34,17 +34,31 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// long leaves a story to make test-vm.
-func long(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("a long story: make test-vm runs it")
-	}
-}
-
-// TestLong runs the two stories of minutes beside each other: the one that ended last would leave a processor idle.
+// TestLong tells the stories that only make test-vm has time for. The longest begins first: at the end it would leave a
+// processor idle.
 func TestLong(t *testing.T) {
-	long(t)
-	t.Run("Ansible", ansible)
-	t.Run("HourWithoutSources", hourWithoutSources)
+	if testing.Short() {
+		t.Skip("make test-vm tells the long stories")
+	}
+	for _, story := range []struct {
+		name string
+		tell func(*testing.T)
+	}{
+		{"Ansible", ansible},
+		{"HourWithoutSources", hourWithoutSources},
+		{"TwoGrandmasters", twoGrandmasters},
+		{"LeapSecondInserted", leapSecondInserted},
+		{"LeapSecondDeleted", leapSecondDeleted},
+		{"OnePHCTwoInterfaces", onePHCTwoInterfaces},
+		{"Readiness", readiness},
+		{"CallersAreNamed", callersAreNamed},
+		{"LinkDown", linkDown},
+		{"Enforce", enforce},
+		{"ALeakingChildIsKilledAlone", aLeakingChildIsKilledAlone},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			t.Parallel()
+			story.tell(t)
+		})
+	}
 }

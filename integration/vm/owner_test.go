@@ -78,10 +78,8 @@ func caller(t *testing.T, h vm.Host, kind supervisor.MessageID, caller string) v
 // with the engine's name.
 const container = "docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope"
 
-// TestCallersAreNamed: whoever writes to the clock is named by the kernel, though it ends at once.
-func TestCallersAreNamed(t *testing.T) {
-	long(t)
-	t.Parallel()
+// callersAreNamed: whoever writes to the clock is named by the kernel, though it ends at once.
+func callersAreNamed(t *testing.T) {
 	g, _, h := withBPF(t, traced(false))
 	h.Await(t, "tracing", 30*time.Second, func(st supervisor.Status) bool { return tracerState(st).Tracing })
 	for _, c := range []struct {
@@ -124,11 +122,9 @@ func TestCallersAreNamed(t *testing.T) {
 	t.Log(g.Run(t, "clockarbiter status; grep -E 'VmRSS|VmHWM' /proc/$(systemctl show --value -p MainPID clockarbiter)/status"))
 }
 
-// TestEnforce: what everybody else tries fails with EPERM and does not move the clock, until the
+// enforce: what everybody else tries fails with EPERM and does not move the clock, until the
 // supervisor is gone, however it went.
-func TestEnforce(t *testing.T) {
-	long(t)
-	t.Parallel()
+func enforce(t *testing.T) {
 	g, w, h := withBPF(t, traced(true))
 	h.Await(t, "enforcing", 30*time.Second, func(st supervisor.Status) bool { return tracerState(st).Enforcing })
 	w.StartTrace(t, 250*time.Millisecond)
@@ -208,10 +204,8 @@ if (fork == 0) { setpgrp; exec "sleep", "86399" }
 while (1) { push @memory, "x" x 1_000_000; select(undef, undef, undef, 0.1) }
 `
 
-// TestALeakingChildIsKilledAlone: by its own limit, with what it started, and nobody else notices.
-func TestALeakingChildIsKilledAlone(t *testing.T) {
-	long(t)
-	t.Parallel()
+// aLeakingChildIsKilledAlone: by its own limit, with what it started, and nobody else notices.
+func aLeakingChildIsKilledAlone(t *testing.T) {
 	g := vm.Start(t, vm.Virtual)
 	vm.NewWorld(t, g, ordinary)
 	h := vm.Install(t, g, "[ptp]\nptp4l = \"/usr/local/bin/leaky\"\n"+hardwareA+threeNTP)

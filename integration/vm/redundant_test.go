@@ -33,11 +33,9 @@ func awaitFault(t *testing.T, g *vm.Guest, h vm.Host, source string, since, limi
 	}
 }
 
-// TestTwoGrandmasters: one host, two interfaces, two domains, Ethernet and UDP. What happens to one
+// twoGrandmasters: one host, two interfaces, two domains, Ethernet and UDP. What happens to one
 // grandmaster does not move the clock while there is another.
-func TestTwoGrandmasters(t *testing.T) {
-	long(t)
-	t.Parallel()
+func twoGrandmasters(t *testing.T) {
 	g, w, h := locked(t, both, hardwareA+strings.Replace(hardwareB, "floor", "prefer = true\nfloor", 1)+threeNTP, "ptp")
 	h.Await(t, "locked to the preferred one", time.Minute, vm.Following(sourceB))
 	st := h.Await(t, "sure of both", time.Minute, func(st supervisor.Status) bool {
@@ -78,10 +76,8 @@ func TestTwoGrandmasters(t *testing.T) {
 	unblamed(t, h)
 }
 
-// TestOnePHCTwoInterfaces: two interfaces with one PHC have one ptp4l, since two would fight over it.
-func TestOnePHCTwoInterfaces(t *testing.T) {
-	long(t)
-	t.Parallel()
+// onePHCTwoInterfaces: two interfaces with one PHC have one ptp4l, since two would fight over it.
+func onePHCTwoInterfaces(t *testing.T) {
 	g := vm.Start(t, vm.Virtual)
 	w := vm.NewWorld(t, g, ordinary)
 	g.Run(t, "modprobe macvlan; ip link add link enp2s0 name twin type macvlan mode bridge; ip link set twin up")
@@ -112,7 +108,6 @@ func TestOnePHCTwoInterfaces(t *testing.T) {
 // hourWithoutSources: PTP and NTP are both lost for an hour. The clock keeps its rate and its promise, and
 // is right again when they are back.
 func hourWithoutSources(t *testing.T) {
-	t.Parallel()
 	// Nothing but the hour itself is fast: a guest's hour costs what happens in it.
 	slow := "[clock]\ninterval = \"4s\"\n" + hardwareA + strings.ReplaceAll(threeNTP, "maxpoll = 2", "maxpoll = 6")
 	g, w, h := locked(t, ordinary, slow, "ptp")

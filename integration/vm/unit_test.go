@@ -33,10 +33,8 @@ func synchronised(t *testing.T, g *vm.Guest) string {
 	return strings.TrimSpace(g.Run(t, "timedatectl show --value -p NTPSynchronized"))
 }
 
-// TestReadiness: time-sync.target waits for a clock that is right, and for nothing less.
-func TestReadiness(t *testing.T) {
-	long(t)
-	t.Parallel()
+// readiness: time-sync.target waits for a clock that is right, and for nothing less.
+func readiness(t *testing.T) {
 	g := vm.Start(t, vm.Virtual)
 	w := vm.NewWorld(t, g, ordinary)
 	for n := range 3 {
