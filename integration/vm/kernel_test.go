@@ -192,7 +192,8 @@ func betweenTicks(tr vm.Trace, leap time.Duration) vm.Trace {
 
 func leapSecond(t *testing.T, date time.Time, leap, flag int) {
 	t.Helper()
-	o := vm.WorldOptions{TruthPPB: ordinaryPPB, Behind: 10 * time.Millisecond, NTPServers: 3, NoB: true, Date: date, Leap: leap}
+	o := ordinary
+	o.Date, o.Leap = date, leap
 	g := vm.Start(t, vm.Virtual)
 	g.Put(t, "/etc/leap-seconds.list", 0o644, leapTable(o))
 	w, h := lockedIn(t, g, o, "[arbiter]\nleap_table = \"/etc/leap-seconds.list\"\n"+hardwareA+threeNTP, sourceA)
