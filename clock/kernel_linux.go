@@ -9,7 +9,7 @@ import (
 	"clockarbiter/clock/timescale"
 )
 
-// This is the only file of the tree that calls clock_adjtime. The linter enforces it.
+// This is the only file of the program that calls clock_adjtime. The linter enforces it.
 
 // ErrNoPrivilege says that the process may not adjust the clock.
 var ErrNoPrivilege = errors.New("no permission to adjust CLOCK_REALTIME: give the service CAP_SYS_TIME " +

@@ -125,6 +125,7 @@ func TestHardwarePTP(t *testing.T) {
 	trace = w.CollectTrace(t)
 	t.Log("grandmaster dead:", trace)
 	atMost(t, "true error after the grandmaster's death", trace.Max(), byNTP)
+	promised(t, trace)
 
 	w.StartTrace(t, 250*time.Millisecond)
 	w.A().Start(t)
@@ -133,6 +134,7 @@ func TestHardwarePTP(t *testing.T) {
 	trace = w.CollectTrace(t)
 	t.Log("grandmaster back:", trace)
 	atMost(t, "true error at the grandmaster's return", trace.Max(), byNTP)
+	promised(t, trace)
 	if n := trace.Steps(); n != 0 {
 		t.Errorf("%d steps at the grandmaster's return", n)
 	}
@@ -176,6 +178,7 @@ func TestGrandmasterLies(t *testing.T) {
 			trace := w.CollectTrace(t)
 			t.Log(trace)
 			atMost(t, "true error", trace.Max(), lied)
+			promised(t, trace)
 			if n := trace.Steps(); n != 0 {
 				t.Errorf("%d steps", n)
 			}
@@ -203,6 +206,7 @@ func linkDown(t *testing.T) {
 	trace := w.CollectTrace(t)
 	t.Log(trace)
 	atMost(t, "true error over the reset of the PHC", trace.Max(), lied)
+	promised(t, trace)
 	if n := trace.Steps(); n != 0 {
 		t.Errorf("%d steps", n)
 	}

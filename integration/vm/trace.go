@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -18,6 +17,9 @@ type Reading struct {
 	Window time.Duration
 	// Base is CLOCK_REALTIME - CLOCK_MONOTONIC: only a step changes it.
 	Base time.Duration
+	// Bound is the kernel's maxerror, which applications read. The kernel adds 500 us to it at each of its
+	// seconds, until it is written again.
+	Bound time.Duration
 }
 
 // Trace is a series of readings.
@@ -52,11 +54,13 @@ func parseTrace(t testing.TB, out string) Trace {
 	var trace Trace
 	for _, line := range lines(out) {
 		var seconds float64
+		var maxerror int64
 		var r Reading
-		if _, err := fmt.Sscanf(line, "%g %d %d %d", &seconds, &r.Error, &r.Window, &r.Base); err != nil {
+		if _, err := fmt.Sscanf(line, "%g %d %d %d %d", &seconds, &r.Error, &r.Window, &r.Base, &maxerror); err != nil {
 			t.Fatalf("gauge said %q: %v", line, err)
 		}
 		r.At = time.Duration(seconds * 1e9)
+		r.Bound = time.Duration(maxerror) * time.Microsecond
 		trace = append(trace, r)
 	}
 	if len(trace) == 0 {
@@ -85,6 +89,17 @@ func (tr Trace) Quantile(q float64) time.Duration {
 	}
 	slices.Sort(v)
 	return v[int(math.Ceil(q*float64(len(v))))-1]
+}
+
+// Broken are the readings whose error is larger than the kernel's maxerror.
+func (tr Trace) Broken() Trace {
+	var broken Trace
+	for _, r := range tr {
+		if r.Error.Abs() > r.Bound+r.Window {
+			broken = append(broken, r)
+		}
+	}
+	return broken
 }
 
 // Steps counts the steps of the system clock.
@@ -117,28 +132,4 @@ func (tr Trace) Within(limit time.Duration) (time.Duration, bool) {
 func (tr Trace) String() string {
 	return fmt.Sprintf("n=%d rms=%v p99.9=%v max=%v first=%v last=%v steps=%d", len(tr), tr.RMS(), tr.Quantile(0.999), tr.Max(),
 		tr[0].Error, tr[len(tr)-1].Error, tr.Steps())
-}
-
-// Promise is the true error beside the bound that the kernel publishes at the same time.
-type Promise struct {
-	Reading
-	Bound time.Duration
-}
-
-// Promises reads both n times, with a script between.
-func (w World) Promises(t testing.TB, n int, pause string) []Promise {
-	t.Helper()
-	out := lines(w.guest.Run(t, fmt.Sprintf("for i in $(seq %d); do adjtimex --print | sed -n 's/^ *maxerror: *//p'; gauge %s; %s; done", n, w.options.utc(), pause)))
-	var promises []Promise
-	for i := 0; i+1 < len(out); i += 2 {
-		us, err := strconv.Atoi(out[i])
-		if err != nil {
-			t.Fatalf("maxerror %q: %v", out[i], err)
-		}
-		promises = append(promises, Promise{parseTrace(t, out[i+1])[0], time.Duration(us) * time.Microsecond})
-	}
-	if len(promises) != n {
-		t.Fatalf("%d readings of maxerror, want %d", len(promises), n)
-	}
-	return promises
 }

@@ -154,6 +154,7 @@ func TestUnit(t *testing.T) {
 	}
 	trace := w.CollectTrace(t)
 	t.Log(trace)
+	promised(t, trace)
 	atMost(t, "true error through all of it", trace.Max(), lied)
 	if n := trace.Steps(); n != 0 {
 		t.Errorf("%d steps", n)

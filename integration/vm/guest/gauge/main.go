@@ -1,10 +1,10 @@
 // Command gauge reads, in the test guest, how far the system clock is from the truth: a PHC that
 // nobody adjusts. It reads clocks and adjusts none.
 //
-// Each line of output is "SECONDS OFFSET WINDOW BASE": CLOCK_MONOTONIC in seconds, true UTC -
+// Each line of output is "SECONDS OFFSET WINDOW BASE BOUND": CLOCK_MONOTONIC in seconds, true UTC -
 // CLOCK_REALTIME in nanoseconds (positive: the system clock is slow), the reading's half-width in
-// nanoseconds, and CLOCK_REALTIME - CLOCK_MONOTONIC in nanoseconds, which only a step changes. With -other it
-// prints how far another PHC is ahead of the first, in nanoseconds.
+// nanoseconds, CLOCK_REALTIME - CLOCK_MONOTONIC in nanoseconds, which only a step changes, and the kernel's
+// maxerror in microseconds. With -other it prints how far another PHC is ahead of the first, in nanoseconds.
 package main
 
 import (
@@ -54,7 +54,11 @@ func measure(device string, utc *leap.Scale, interval time.Duration, count int) 
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%.6f %d %d %d\n", float64(clock(unix.CLOCK_MONOTONIC))/1e9, offset, window, stepped())
+		var kernel unix.Timex
+		if _, err := unix.Adjtimex(&kernel); err != nil {
+			return fmt.Errorf("read the kernel's clock: %w", err)
+		}
+		fmt.Fprintf(w, "%.6f %d %d %d %d\n", float64(clock(unix.CLOCK_MONOTONIC))/1e9, offset, window, stepped(), kernel.Maxerror)
 		if err := w.Flush(); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
