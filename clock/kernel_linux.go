@@ -63,6 +63,14 @@ func (s *System) Read() (Reading, error) {
 		s.known = &t
 	}
 	r.Siblings = s.host.Siblings()
+	if leapStep(r.Leap) != 0 {
+		// A leap second that the siblings show, TAI - UTC shows too.
+		later, err := readTimex(s.adj)
+		if err != nil {
+			return Reading{}, err
+		}
+		r.TAIOffset = int(later.Tai)
+	}
 	return observed(r, s.host.Observe()), nil
 }
 

@@ -27,7 +27,20 @@ type Watch struct {
 	slept  interval // where CLOCK_BOOTTIME - CLOCK_MONOTONIC is
 	last   sources.Optional[Reading]
 	writes []Write // since last
+	// counted is the armed leap second that TAI - UTC counts already and the clock has not made.
+	counted sources.Optional[countedLeap]
 }
+
+// countedLeap is a leap second between midnight and the kernel's next tick. From midnight on, clock_adjtime says
+// that it was (kernel/time/ntp.c, ntp_adjtimex); the clock makes it with the tick (second_overflow), up to 10 ms
+// later.
+type countedLeap struct {
+	by time.Duration // of the clock
+	at timescale.Instant
+}
+
+// tickLimit is more than a tick takes. A reading that late shows the step, if there was one.
+const tickLimit = time.Second
 
 // NewWatch returns a watch of a clock whose oscillator is known to run oscillatorPPB fast against L:
 // 0 for the kernel's, which shares its counter with L.
@@ -102,6 +115,7 @@ func (w *Watch) step(s Siblings, last, r Reading) (Intrusion, bool) {
 	for _, own := range w.writes {
 		w.steps = w.steps.moved(exactly(own.Command.Step.Or(0)))
 	}
+	w.count(last, r)
 	now := s.Steps.interval()
 	if !w.steps.disjoint(now) {
 		w.steps = w.steps.and(now)
@@ -112,12 +126,23 @@ func (w *Watch) step(s Siblings, last, r Reading) (Intrusion, bool) {
 		What: StepMade, Amount: moved.mid(), Uncertainty: moved.halfWidth(),
 		Evidence: fmt.Sprintf("CLOCK_REALTIME - CLOCK_MONOTONIC moved by %s +- %s without a command", moved.mid(), moved.halfWidth()),
 	}
-	if leap := leapStep(last.Leap); leap != 0 && moved.near(leap) && r.TAIOffset-last.TAIOffset == -int(leap/time.Second) {
-		i.What, i.Amount, i.Uncertainty = LeapSecond, leap, 0
+	if leap, ok := w.counted.Get(); ok && moved.near(leap.by) {
+		i.What, i.Amount, i.Uncertainty = LeapSecond, leap.by, 0
 		i.Evidence = fmt.Sprintf("the kernel was armed for it, and its TAI - UTC became %d s", r.TAIOffset)
+		w.counted = sources.None[countedLeap]()
 	}
 	w.steps = now
 	return i, true
+}
+
+// count notes that TAI - UTC has counted the armed leap second.
+func (w *Watch) count(last, r Reading) {
+	if leap, ok := w.counted.Get(); ok && last.At.Sub(leap.at) > tickLimit {
+		w.counted = sources.None[countedLeap]()
+	}
+	if by := leapStep(last.Leap); by != 0 && r.TAIOffset-last.TAIOffset == -int(by/time.Second) {
+		w.counted = sources.Some(countedLeap{by: by, at: r.At})
+	}
 }
 
 // leapStep is what the kernel adds to its clock at the leap second.

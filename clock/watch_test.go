@@ -24,6 +24,7 @@ type owned struct {
 	walk   float64 // ppb, of the target's rate
 	at     timescale.Instant
 	offset float64 // ns, of the target
+	leap   sources.Leap
 	found  []Intrusion
 }
 
@@ -66,7 +67,7 @@ func (o *owned) tick(t *testing.T) {
 	o.at = now
 	noise := o.rng.NormFloat64() * 300
 	est := sources.Estimate{At: now, Offset: time.Duration(o.offset + noise), FreqPPB: o.walk + o.rng.NormFloat64()*20, OffsetSD: 300}
-	in := TickInput{Target: sources.Some(est), Synchronised: true, Bound: time.Microsecond}
+	in := TickInput{Target: sources.Some(est), Synchronised: true, Bound: time.Microsecond, Leap: o.leap}
 	if _, err := o.d.Read(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,6 +214,46 @@ func TestWatchKnowsTheKernelsOwnMoves(t *testing.T) {
 				t.Errorf("a stranger is blamed: %v", o.strangers())
 			}
 		})
+	}
+}
+
+// From midnight on clock_adjtime counts the leap second in TAI - UTC; the clock makes it with the next tick. Midnight
+// and tick may fall between any two looks at any of the clocks.
+func TestALeapSecondIsTheKernelsWhereverReadingsFall(t *testing.T) {
+	for _, leap := range []sources.Leap{sources.LeapInsert, sources.LeapDelete} {
+		by := leapStep(leap)
+		const looksOfATick = 120
+		for midnight := range 2 * looksOfATick {
+			for _, later := range []int{0, 1, 2, 5, 20, 50, looksOfATick} {
+				o := newOwned(5)
+				o.leap, o.t.Tai = leap, 37
+				o.run(t, 2*time.Second)
+				looks, counted := 0, int32(0)
+				interruption := o.pause
+				o.pause = func() int64 {
+					if looks == midnight {
+						counted = -int32(by / time.Second)
+					}
+					if looks == midnight+later {
+						o.step(int64(by))
+						o.t.Tai, counted = o.t.Tai+counted, 0
+					}
+					looks++
+					return interruption()
+				}
+				o.system.adj = func(tx *unixTimex) error {
+					o.spend()
+					err := o.call(tx)
+					tx.Tai += counted
+					o.spend()
+					return err
+				}
+				o.run(t, 3*time.Second)
+				if len(o.found) != 1 || o.found[0].What != LeapSecond || o.found[0].Amount != by {
+					t.Fatalf("%v at look %d, the tick %d looks later: found %v", leap, midnight, later, o.found)
+				}
+			}
+		}
 	}
 }
 
