@@ -62,6 +62,9 @@ func (s *System) Read() (Reading, error) {
 		r.Foreign = foreignWrite(*s.known, t)
 		s.known = &t
 	}
+	// Before the siblings, so that no step is in the offset and not yet among what others did: it would be
+	// corrected twice.
+	r = observed(r, s.host.Observe())
 	r.Siblings = s.host.Siblings()
 	if leapStep(r.Leap) != 0 {
 		// A leap second that the siblings show, TAI - UTC shows too.
@@ -71,7 +74,7 @@ func (s *System) Read() (Reading, error) {
 		}
 		r.TAIOffset = int(later.Tai)
 	}
-	return observed(r, s.host.Observe()), nil
+	return r, nil
 }
 
 // Apply implements Kernel with one call of clock_adjtime, which the kernel performs as a whole or

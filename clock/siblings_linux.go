@@ -41,12 +41,27 @@ func (h *Host) Siblings() sources.Optional[Siblings] {
 	}
 	mid, mono, window := bracket(h.raw, c.monotonic)
 	at := h.FromMonotonicRaw(mid)
+	steps, slept := h.awake()
 	return sources.Some(Siblings{
 		At:        at,
 		Monotonic: Difference{time.Duration(mono - int64(at)), window},
-		Steps:     difference(h.realtime, c.monotonic),
-		Slept:     difference(c.boottime, c.monotonic),
+		Steps:     steps,
+		Slept:     slept,
 	})
+}
+
+// awake reads both of what a sleep moves, with no sleep between them: it would be a step without a reason.
+func (h *Host) awake() (steps, slept Difference) {
+	c := h.siblings
+	slept = difference(c.boottime, c.monotonic)
+	for {
+		steps = difference(h.realtime, c.monotonic)
+		after := difference(c.boottime, c.monotonic)
+		if !slept.interval().disjoint(after.interval()) {
+			return steps, slept
+		}
+		slept = after
+	}
 }
 
 // difference reads a - b.

@@ -257,6 +257,51 @@ func TestALeapSecondIsTheKernelsWhereverReadingsFall(t *testing.T) {
 	}
 }
 
+func TestASleepIsTheMachinesWhereverItFalls(t *testing.T) {
+	const looksOfATick = 120
+	for asleep := range 2 * looksOfATick {
+		o := newOwned(6)
+		o.run(t, 2*time.Second)
+		looks, interruption := 0, o.pause
+		o.pause = func() int64 {
+			if looks == asleep {
+				o.suspend(int64(time.Hour))
+			}
+			looks++
+			return interruption()
+		}
+		o.run(t, 3*time.Second)
+		if len(o.found) != 1 || o.found[0].What != Resumed {
+			t.Fatalf("at look %d: found %v", asleep, o.found)
+		}
+	}
+}
+
+// A step that is in the offset before it is known to be a stranger's would be corrected by the owner, and then taken
+// back again.
+func TestAStrangersStepIsKnownWhenTheOffsetShowsIt(t *testing.T) {
+	const looksOfAReading = 60
+	for at := range looksOfAReading {
+		o := newOwned(7)
+		o.run(t, 2*time.Second)
+		looks, interruption := 0, o.pause
+		o.pause = func() int64 {
+			if looks == at {
+				o.step(int64(time.Second))
+			}
+			looks++
+			return interruption()
+		}
+		r, err := o.d.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if known := o.d.Intrusions(); r.Offset > time.Second/2 && len(known) != 1 {
+			t.Fatalf("at look %d: the offset is %v, known: %v", at, r.Offset, known)
+		}
+	}
+}
+
 func TestWatchSeesOneStrangerOnce(t *testing.T) {
 	for _, c := range []struct {
 		rule string
