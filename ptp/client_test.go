@@ -42,10 +42,8 @@ func startFakeEngine(t *testing.T, path string, answer func(request []byte) [][]
 				return
 			}
 			for _, b := range answer(append([]byte(nil), buf[:n]...)) {
-				// The client may be gone when the test has seen enough.
-				if _, err := conn.WriteToUnix(b, from); err != nil && t.Context().Err() == nil {
-					t.Errorf("fake engine: %v", err)
-				}
+				// The client may be gone when the test has seen enough; one that waits for the answer fails by itself.
+				_, _ = conn.WriteToUnix(b, from)
 			}
 		}
 	}()
