@@ -79,7 +79,7 @@ func readable() error {
 // newHost is NewHost over any two clocks.
 func newHost(raw, realtime func() int64) *Host {
 	h := &Host{raw: raw, realtime: realtime, track: timescale.NewTrack(trackCapacity, trackReach)}
-	mid, real, _ := bracket(h.raw, h.realtime)
+	mid, real, _ := bracket(h.raw, h.realtime, bracketTries)
 	h.anchor = real - mid
 	h.Observe()
 	return h
@@ -132,19 +132,19 @@ func (h *Host) SystemAt(i timescale.Instant) (time.Duration, bool) {
 }
 
 func (h *Host) observe() timescale.Observation {
-	mid, real, window := bracket(h.raw, h.realtime)
+	mid, real, window := bracket(h.raw, h.realtime, bracketTries)
 	at := h.FromMonotonicRaw(mid)
 	o := timescale.Observation{At: at, Offset: time.Duration(real - int64(at)), Window: window}
 	h.track.Observe(o)
 	return o
 }
 
-// bracket reads reference, clock, reference, clock, ... reference and returns the reading of the clock
+// bracket reads reference, clock, reference, clock, ... reference, the clock as often as tries says, and returns the reading of the clock
 // with the narrowest pair of reference readings about it: their middle, the reading, and half their
 // distance.
-func bracket(reference, clock func() int64) (mid, value int64, window time.Duration) {
+func bracket(reference, clock func() int64, tries int) (mid, value int64, window time.Duration) {
 	before := reference()
-	for n := range bracketTries {
+	for n := range tries {
 		v := clock()
 		after := reference()
 		width := after - before

@@ -39,7 +39,7 @@ func (h *Host) Siblings() sources.Optional[Siblings] {
 	if c == nil {
 		return sources.None[Siblings]()
 	}
-	mid, mono, window := bracket(h.raw, c.monotonic)
+	mid, mono, window := bracket(h.raw, c.monotonic, bracketTries)
 	at := h.FromMonotonicRaw(mid)
 	steps, slept := h.awake()
 	return sources.Some(Siblings{
@@ -53,10 +53,10 @@ func (h *Host) Siblings() sources.Optional[Siblings] {
 // awake reads both of what a sleep moves, with no sleep between them: it would be a step without a reason.
 func (h *Host) awake() (steps, slept Difference) {
 	c := h.siblings
-	slept = difference(c.boottime, c.monotonic)
+	slept = difference(c.boottime, c.monotonic, bracketTries)
 	for {
-		steps = difference(h.realtime, c.monotonic)
-		after := difference(c.boottime, c.monotonic)
+		steps = difference(h.realtime, c.monotonic, bracketTries)
+		after := difference(c.boottime, c.monotonic, 1)
 		if !slept.interval().disjoint(after.interval()) {
 			return steps, slept
 		}
@@ -65,7 +65,7 @@ func (h *Host) awake() (steps, slept Difference) {
 }
 
 // difference reads a - b.
-func difference(a, b func() int64) Difference {
-	mid, value, window := bracket(b, a)
+func difference(a, b func() int64, tries int) Difference {
+	mid, value, window := bracket(b, a, tries)
 	return Difference{time.Duration(value - mid), window}
 }
