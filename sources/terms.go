@@ -16,7 +16,8 @@ type Terms struct {
 	PathAsymmetry time.Duration
 	// Reading is the dispersion of the newest sample.
 	Reading time.Duration
-	// Spread covers the random error of the estimate at its newest sample.
+	// Spread covers the random error of the estimate at its newest sample, and what the first samples of a track leave
+	// possible beside it.
 	Spread time.Duration
 	// Growth is what the random error has grown by since then.
 	Growth time.Duration
@@ -38,6 +39,12 @@ func (t Terms) Sum() time.Duration {
 		sum = min(sum+min(d, maxBound), maxBound)
 	}
 	return sum
+}
+
+// covering raises the spread until what a measurement can be off by is at least err.
+func (t Terms) covering(err time.Duration) Terms {
+	t.Spread += max(0, min(err, maxBound)-Terms{PathAsymmetry: t.PathAsymmetry, Reading: t.Reading, Spread: t.Spread, Growth: t.Growth}.Sum())
+	return t
 }
 
 // withFloor raises the sum to floor.

@@ -50,6 +50,7 @@ type Tracker struct {
 	heard       Optional[timescale.Instant] // newest sample looked at, held ones included
 	now         Optional[timescale.Instant]
 	held        suspects
+	certain     certain
 	track       uint32
 	samples     int
 }
@@ -135,6 +136,18 @@ func (t *Tracker) start(s Sample, known Rate) {
 	t.usual, t.usualWander = 0, wanderAverage{}
 	t.fit = newFit(s.Delay.Present(), t.readingVariance(s), known)
 	t.started, t.samples, t.newest, t.guessed = true, 1, s, t.noise.variance
+	t.certain = newCertain(known)
+	t.ascertain(s)
+}
+
+// ascertain keeps what a sample says for certain: nothing where its delay was not measured with it.
+func (t *Tracker) ascertain(s Sample) {
+	delay, ok := s.Delay.Get()
+	if !ok || t.cfg.Kind != NTP {
+		t.certain = certain{done: true}
+		return
+	}
+	t.certain.add(certainReading{at: s.At, offset: s.Offset, half: float64(delay)*t.cfg.AsymmetryShare + float64(s.Dispersion)})
 }
 
 // priorSpread guesses the spread of a source of which one sample is known: a tenth of the delay over
@@ -246,6 +259,7 @@ func (t *Tracker) take(s Sample, r reading) {
 	t.samples++
 	t.newest = s
 	t.held = suspects{}
+	t.ascertain(s)
 }
 
 // rebase keeps the phases small, so that they hold nanoseconds whatever the offset.
@@ -309,14 +323,15 @@ func (t *Tracker) Estimate(at timescale.Instant) (Estimate, bool) {
 		WanderPPB:        math.Sqrt(wander),
 		LastingWanderPPB: math.Sqrt(lasting),
 		OffsetSD:         duration(math.Sqrt(b.p00)),
-		FreqSDPPB:        math.Sqrt(b.p11),
+		FreqSDPPB:        math.Max(math.Sqrt(b.p11), t.certain.frequencyBound(b.freq)/Confidence),
 		Jitter:           duration(math.Sqrt(t.noise.variance)),
-		Terms:            t.terms(math.Sqrt(t.fit.best.p00), math.Sqrt(t.fit.best.after(dt, lasting).p00)),
 		Track:            t.track,
 		Suspects:         t.held.count,
 		Samples:          t.samples,
 		LastSample:       t.newest.At,
 	}
+	e.Terms = t.terms(math.Sqrt(t.fit.best.p00), math.Sqrt(t.fit.best.after(dt, lasting).p00)).
+		covering(t.certain.bound(at, e.Offset, e.FreqPPB)).withFloor(t.cfg.Floor)
 	e.Bound = e.Terms.Sum()
 	return e, true
 }
@@ -335,7 +350,7 @@ func (t *Tracker) terms(sd, sdNow float64) Terms {
 		Reading:        t.newest.Dispersion,
 		Spread:         spread,
 		Growth:         max(0, duration(Confidence*sdNow)-spread),
-	}.withFloor(t.cfg.Floor)
+	}
 }
 
 // limited makes a half-width of what a source advertises: a negative one is no promise at all.

@@ -586,3 +586,35 @@ func TestABurstAtTheStartMakesNoFastSource(t *testing.T) {
 		t.Logf("a packet that waited 7 us moved the estimate by %v and its rate by %.0f ppb", moved, bent)
 	}
 }
+
+// The first packets of a server often wait, some of them long, on one side. An estimate that follows one of them is off by
+// no more than its bound all the same.
+func TestPropertyTheFirstBoundsHoldWhateverPacketsWait(t *testing.T) {
+	const start = timescale.Instant(1e18)
+	for _, waiting := range []float64{0.05, 0.2, 0.5} { // the share of packets
+		for seed := range uint64(3000) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			way := func() float64 {
+				ns := 20e3 + rng.ExpFloat64()*5e3
+				if rng.Float64() < waiting {
+					ns += rng.ExpFloat64() * 150e3
+				}
+				return ns
+			}
+			freq := rng.NormFloat64() * 10e3 // ppb
+			truth := func(at timescale.Instant) float64 { return freq * 1e-9 * float64(at-start) }
+			tr := NewTracker(TrackerConfig{Kind: NTP})
+			for n := range 12 {
+				at := start.Add(time.Duration(n) * 2 * time.Second)
+				out, back := way(), way()
+				tr.Add(Sample{At: at, Offset: time.Duration(truth(at) + (out-back)/2), Delay: Some(time.Duration(out + back)), Dispersion: 200})
+				for now := at; now < at.Add(2*time.Second); now = now.Add(250 * time.Millisecond) {
+					e, _ := tr.Estimate(now)
+					if off := math.Abs(float64(e.Offset) - truth(now)); off > float64(e.Bound) {
+						t.Fatalf("%v of packets wait, seed %d, %v after sample %d: off by %.0f ns, bound %v", waiting, seed, now.Sub(at), n+1, off, e.Bound)
+					}
+				}
+			}
+		}
+	}
+}
