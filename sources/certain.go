@@ -9,7 +9,8 @@ import (
 
 // certain is what the first readings of a track say whatever their noise is, which the filters have yet to learn. A
 // packet that waited is off by no more than half of its delay: each reading holds the offset in an interval, and
-// each two of them the frequency, which is the same for so long. An estimate that a late packet has drawn aside gets a bound that says so.
+// each two of them the frequency, which is the same for so long. An estimate that a late packet has drawn aside gets a
+// bound that says so.
 type certain struct {
 	readings []certainReading
 	// The frequency of UTC against L lies between these, in ppb.
