@@ -139,9 +139,9 @@ func (h *Host) observe() timescale.Observation {
 	return o
 }
 
-// bracket reads reference, clock, reference, clock, ... reference, the clock as often as tries says, and returns the reading of the clock
-// with the narrowest pair of reference readings about it: their middle, the reading, and half their
-// distance.
+// bracket reads reference, clock, reference, clock, ... reference, the clock as often as tries says, and
+// returns the reading of the clock with the narrowest pair of reference readings about it: their middle, the
+// reading, and half their distance.
 func bracket(reference, clock func() int64, tries int) (mid, value int64, window time.Duration) {
 	before := reference()
 	for n := range tries {

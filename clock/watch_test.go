@@ -25,7 +25,9 @@ type owned struct {
 	at     timescale.Instant
 	offset float64 // ns, of the target
 	leap   sources.Leap
-	found  []Intrusion
+	// counted is what clock_adjtime adds to TAI - UTC between midnight and the tick that makes the leap second.
+	counted int32
+	found   []Intrusion
 }
 
 func newOwned(seed uint64) *owned {
@@ -52,8 +54,22 @@ func (o *owned) interruption() int64 {
 func (o *owned) late(t *unixTimex) error {
 	o.spend()
 	err := o.call(t)
+	t.Tai += o.counted
 	o.spend()
 	return err
+}
+
+// atLook has something happen before the n-th look at any clock from now on, 0 the next. What is said last happens
+// first at the same look.
+func (o *owned) atLook(n int, do func()) {
+	looks, before := 0, o.pause
+	o.pause = func() int64 {
+		if looks == n {
+			do()
+		}
+		looks++
+		return before()
+	}
 }
 
 // tick follows a target that wanders and is measured with 300 ns of noise.
@@ -228,26 +244,11 @@ func TestALeapSecondIsTheKernelsWhereverReadingsFall(t *testing.T) {
 				o := newOwned(5)
 				o.leap, o.t.Tai = leap, 37
 				o.run(t, 2*time.Second)
-				looks, counted := 0, int32(0)
-				interruption := o.pause
-				o.pause = func() int64 {
-					if looks == midnight {
-						counted = -int32(by / time.Second)
-					}
-					if looks == midnight+later {
-						o.step(int64(by))
-						o.t.Tai, counted = o.t.Tai+counted, 0
-					}
-					looks++
-					return interruption()
-				}
-				o.system.adj = func(tx *unixTimex) error {
-					o.spend()
-					err := o.call(tx)
-					tx.Tai += counted
-					o.spend()
-					return err
-				}
+				o.atLook(midnight+later, func() {
+					o.step(int64(by))
+					o.t.Tai, o.counted = o.t.Tai+o.counted, 0
+				})
+				o.atLook(midnight, func() { o.counted = -int32(by / time.Second) })
 				o.run(t, 3*time.Second)
 				if len(o.found) != 1 || o.found[0].What != LeapSecond || o.found[0].Amount != by {
 					t.Fatalf("%v at look %d, the tick %d looks later: found %v", leap, midnight, later, o.found)
@@ -262,14 +263,7 @@ func TestASleepIsTheMachinesWhereverItFalls(t *testing.T) {
 	for asleep := range 2 * looksOfATick {
 		o := newOwned(6)
 		o.run(t, 2*time.Second)
-		looks, interruption := 0, o.pause
-		o.pause = func() int64 {
-			if looks == asleep {
-				o.suspend(int64(time.Hour))
-			}
-			looks++
-			return interruption()
-		}
+		o.atLook(asleep, func() { o.suspend(int64(time.Hour)) })
 		o.run(t, 3*time.Second)
 		if len(o.found) != 1 || o.found[0].What != Resumed {
 			t.Fatalf("at look %d: found %v", asleep, o.found)
@@ -284,14 +278,7 @@ func TestAStrangersStepIsKnownWhenTheOffsetShowsIt(t *testing.T) {
 	for at := range looksOfAReading {
 		o := newOwned(7)
 		o.run(t, 2*time.Second)
-		looks, interruption := 0, o.pause
-		o.pause = func() int64 {
-			if looks == at {
-				o.step(int64(time.Second))
-			}
-			looks++
-			return interruption()
-		}
+		o.atLook(at, func() { o.step(int64(time.Second)) })
 		r, err := o.d.Read()
 		if err != nil {
 			t.Fatal(err)

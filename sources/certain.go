@@ -26,7 +26,7 @@ type certainReading struct {
 }
 
 // certainReadings are how many count. With more, the filters know the noise.
-const certainReadings = 16
+const certainReadings = 15
 
 // newCertain has no reading yet, and what is known of the frequency.
 func newCertain(known Rate) certain {
@@ -35,7 +35,7 @@ func newCertain(known Rate) certain {
 
 // add takes a reading, later than all before.
 func (c *certain) add(r certainReading) {
-	if c.done || len(c.readings)+1 == certainReadings {
+	if c.done || len(c.readings) == certainReadings {
 		c.readings, c.done = nil, true
 		return
 	}

@@ -150,6 +150,7 @@ func enforce(t *testing.T) {
 	}
 	trace := w.CollectTrace(t)
 	t.Log(trace)
+	atMost(t, "true error", trace.Max(), lied)
 	promised(t, trace)
 	if n := trace.Steps(); n != 0 {
 		t.Errorf("%d steps", n)

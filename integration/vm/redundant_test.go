@@ -118,7 +118,7 @@ func hourWithoutSources(t *testing.T) {
 	}
 	g.Sleep(t, 4*time.Minute) // a server that is polled each 64 s is stale after 256
 	h.Await(t, "in holdover", 2*time.Minute, mode("holdover"))
-	promised(t, w.MeasureEvery(t, time.Hour, 3*time.Minute))
+	promised(t, w.MeasureEvery(t, time.Hour+3*time.Minute, 3*time.Minute))
 	if st := h.Await(t, "in holdover still", time.Second, mode("holdover")); !st.Clock.Synchronised {
 		t.Error("an hour of holdover: not synchronised")
 	}

@@ -95,7 +95,7 @@ func (tr Trace) Quantile(q float64) time.Duration {
 func (tr Trace) Broken() Trace {
 	var broken Trace
 	for _, r := range tr {
-		if r.Error.Abs() > r.Bound+r.Window {
+		if r.Error.Abs() > r.Bound {
 			broken = append(broken, r)
 		}
 	}
