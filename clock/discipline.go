@@ -246,7 +246,7 @@ func project(e sources.Estimate, at timescale.Instant) sources.Estimate {
 }
 
 // command publishes, with the frequency and the step, how far UTC may be from the system clock: the
-// bound about the target and what of the error remains.
+// bound about the target, what of the error remains, and what is not known of it.
 func command(in TickInput, out servo.Output, interval time.Duration) Command {
 	c := Command{
 		FreqPPB:   out.FreqPPB,
@@ -258,7 +258,7 @@ func command(in TickInput, out servo.Output, interval time.Duration) Command {
 		// Without a target there is no bound to publish, so the clock cannot be synchronised.
 		c.Synchronised = in.Synchronised
 		remaining := out.Remaining.Or(0).Abs()
-		c.MaxError = in.Bound + remaining + growth(target, interval)
+		c.MaxError = in.Bound + remaining + out.Doubt + growth(target, interval)
 		c.EstError = target.OffsetSD + remaining
 	}
 	return c

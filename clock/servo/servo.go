@@ -47,6 +47,8 @@ type Output struct {
 	// Error is target - system clock before the step, Remaining the same after it. Positive: the
 	// system clock is slow. Absent without a target.
 	Error, Remaining sources.Optional[time.Duration]
+	// Doubt is by how much both may be wrong, because of what is not known of where the system clock is.
+	Doubt time.Duration
 	// Unexplained is by how much the clock moved since the last tick that neither its frequency nor
 	// our steps explain. 0 within the error of observation.
 	Unexplained time.Duration
@@ -78,6 +80,7 @@ func (s *Servo) Commanded(at timescale.Instant) { s.plant.commanded = at }
 // Step takes one observation and returns the frequency for the next interval.
 func (s *Servo) Step(in Input) Output {
 	out := Output{Unexplained: s.plant.observe(in.At, in.System, in.Window, in.FreqPPB)}
+	out.Doubt = time.Duration(math.Ceil(s.plant.doubt()))
 	if target, ok := in.Target.Get(); ok {
 		s.rate, s.resumed = sources.Some(target.FreqPPB), false
 		out = s.follow(out, target, in.Step)
