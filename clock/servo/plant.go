@@ -59,8 +59,10 @@ type plant struct {
 func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freqPPB float64) time.Duration {
 	variance := p.readings.variance(window)
 	if !p.started {
-		*p = plant{at: at, started: true, freqPPB: freqPPB, commanded: p.commanded, base: offset, pp: variance, bb: priorBiasPPB * priorBiasPPB}
-		p.readings.compare(0, window, math.Inf(1))
+		*p = plant{
+			at: at, started: true, freqPPB: freqPPB, commanded: p.commanded, base: offset,
+			pp: variance, bb: priorBiasPPB * priorBiasPPB, readings: scatter{before: window},
+		}
 		return 0
 	}
 	ran := p.predict(at, freqPPB)
@@ -91,9 +93,9 @@ func (p *plant) predict(at timescale.Instant, freqPPB float64) (ran float64) {
 	before := min(max(p.commanded.Sub(p.at).Seconds(), 0), dt)
 	p.phase += (freqPPB+p.bias)*dt + (p.freqPPB-freqPPB)*before
 	changed := (freqPPB - p.freqPPB) * commandDelay.Seconds()
-	p.pp += 2*p.pb*dt + p.bb*dt*dt + changed*changed
-	p.pb += p.bb * dt
 	ran = p.bb*dt*dt + changed*changed
+	p.pp += 2*p.pb*dt + ran
+	p.pb += p.bb * dt
 	p.bb += biasWalk * biasWalk * dt
 	p.at, p.freqPPB = at, freqPPB
 	return ran

@@ -47,7 +47,7 @@ type Output struct {
 	// Error is target - system clock before the step, Remaining the same after it. Positive: the
 	// system clock is slow. Absent without a target.
 	Error, Remaining sources.Optional[time.Duration]
-	// Doubt is by how much both may be wrong, because of what is not known of where the system clock is.
+	// Doubt is by how much both may be wrong either way, because of what is not known of where the system clock is.
 	Doubt time.Duration
 	// Unexplained is by how much the clock moved since the last tick that neither its frequency nor
 	// our steps explain. 0 within the error of observation.
