@@ -48,8 +48,10 @@ type plant struct {
 	// The covariance: ns^2, ns*ppb, ppb^2.
 	pp, pb, bb float64
 	readings   scatter
-	// strange counts the strangers in a row that agree.
+	// strange counts the strangers in a row that agree; the first of them came at since, first ns from the state.
 	strange int
+	since   timescale.Instant
+	first   float64
 	// left is how far the newest reading is from the state that it was taken into.
 	left float64
 }
@@ -69,7 +71,7 @@ func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freq
 	innovation := float64(offset-p.base) - p.phase
 	p.readings.compare(innovation-p.left, window, ran)
 	if math.Abs(innovation) > float64(window)+surpriseSDs*math.Sqrt(p.pp+readFloor*readFloor) {
-		p.restart(offset, variance)
+		p.restart(offset, variance, priorBiasPPB*priorBiasPPB)
 		return time.Duration(math.Round(innovation))
 	}
 	if math.Abs(innovation) <= surpriseSDs*math.Sqrt(p.pp+variance) {
@@ -80,11 +82,23 @@ func (p *plant) observe(at timescale.Instant, offset, window time.Duration, freq
 	if math.Abs(innovation-p.left) > surpriseSDs*math.Sqrt(2*variance+ran) {
 		p.strange = 0
 	}
+	if p.strange == 0 {
+		p.since, p.first = at, innovation
+	}
 	p.left = innovation
 	if p.strange++; p.strange >= strangers {
-		p.restart(offset, variance)
+		p.restart(offset, variance, p.bb+drifted(innovation-p.first, 2*variance, at.Sub(p.since).Seconds()))
 	}
 	return 0
+}
+
+// drifted is the variance in ppb^2 of a rate that makes moved, in ns over dt seconds, the likeliest where readings
+// alone make that much with the given variance: 0 for a clock that jumped and runs on as before.
+func drifted(moved, variance, dt float64) float64 {
+	if dt <= 0 {
+		return 0
+	}
+	return max(0, moved*moved-variance) / (dt * dt)
 }
 
 // predict moves the state to at. It returns the variance in ns^2 of how far the clock ran since the last observation.
@@ -113,11 +127,11 @@ func (p *plant) correct(innovation, variance float64) {
 	p.left = (1 - gainPhase) * innovation
 }
 
-// restart believes the observation alone. The bias keeps its value and loses its certainty: a step
-// leaves it right, a foreign slew does not, and the next observation tells.
-func (p *plant) restart(offset time.Duration, variance float64) {
+// restart believes the observation alone. The bias keeps its value and has the variance bb, in ppb^2: a step leaves it
+// right, a foreign slew does not, and the next observation tells.
+func (p *plant) restart(offset time.Duration, variance, bb float64) {
 	p.base, p.phase, p.left, p.strange = offset, 0, 0, 0
-	p.pp, p.pb, p.bb = variance, 0, priorBiasPPB*priorBiasPPB
+	p.pp, p.pb, p.bb = variance, 0, bb
 }
 
 // step accounts for a step of the clock.

@@ -256,6 +256,34 @@ func TestNoReadingIsBelievedForLong(t *testing.T) {
 	}
 }
 
+// TestAJumpLeavesTheRate: a kernel that sleeps between its ticks keeps its clock on the commanded line only to some
+// ten ns: it jumps, and is back a second or some later. Who forgets the rate over it swings by tens of ppb each time.
+func TestAJumpLeavesTheRate(t *testing.T) {
+	var sum float64
+	var n int
+	for seed := range uint64(100) {
+		l := wide(400)
+		l.rng = rand.New(rand.NewPCG(1, seed))
+		l.reading, l.blind = 1, true
+		l.run(100)
+		jump := 12 + 8*l.rng.Float64()
+		for _, j := range [...]float64{jump, -jump} {
+			l.clock += j
+			for range 3 + l.rng.IntN(12) {
+				l.tick()
+				off := l.last.BasePPB - l.rate
+				sum += off * off
+				n++
+			}
+		}
+	}
+	rms := math.Sqrt(sum / float64(n))
+	t.Logf("the rate was off by %.2f ppb RMS", rms)
+	if rms > 1 {
+		t.Errorf("jumps by up to 20 ns swing the rate by %.1f ppb RMS", rms)
+	}
+}
+
 // TestReadingsAreBelievedAsTheyAre: the window of a clock that is slow to read says little of how far its readings
 // scatter. Who believed it would be off for a minute by what the kernel made of the slews of a cold start.
 func TestReadingsAreBelievedAsTheyAre(t *testing.T) {

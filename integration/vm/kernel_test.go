@@ -131,7 +131,9 @@ done`)
 		if grown := after["maxerror"] - before["maxerror"]; grown < 10_000 {
 			t.Errorf("free-running: maxerror grew by %d us in 20 s, the kernel's rate is 500 ppm", grown)
 		}
-		if d := after["frequency"] - before["frequency"]; d < -66 || d > 66 { // 1 ppb
+		// The kernel's clock jumps by some ten ns and back (clock/servo, TestAJumpLeavesTheRate), of which a
+		// little is taken for a rate: 0.6 ppb was seen.
+		if d := after["frequency"] - before["frequency"]; d < -328 || d > 328 { // 5 ppb
 			t.Errorf("free-running: frequency %d, then %d", before["frequency"], after["frequency"])
 		}
 	})
