@@ -9,8 +9,8 @@
 //     prediction by as much as they scatter, which is learnt from one to the next and within their
 //     windows, so the noise of reading the clock hardly reaches it, and neither the quantum of the
 //     kernel's frequency nor the instant at which a command takes effect can add up to a drift. One
-//     that is far out is not taken in; three that agree are where the clock is, and say how its rate
-//     changed.
+//     that is far out is not taken in; three that agree are where the clock is, and say by how much
+//     its rate may have changed.
 //   - gain.go chooses how much of the phase error to remove per interval: nearly all of it where the
 //     error is within the noise of the target, half where it is clear of it.
 //   - servo.go adds the target's own frequency, the slew, and the limits.
